@@ -1,0 +1,1 @@
+"""The embedded default model: scenes drawn by code, and everything trained on them."""

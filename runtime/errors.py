@@ -1,0 +1,41 @@
+"""The one error that every command and endpoint turns into a clear message."""
+
+
+class BrushletError(Exception):
+    """A problem that the person in front of the program can act on.
+
+    Args:
+        what: what is wrong, in one sentence.
+        where: the file, key or field it was found in.
+        todo: what to do about it.
+
+    `str(error)` is one line holding all three. Commands print it and exit with
+    `exit_code`; the server sends it as RFC 9457 problem JSON.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str = "", todo: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.todo = todo
+        parts = [f"{where}: {what}" if where else what]
+        if todo:
+            parts.append(todo)
+        super().__init__(" - ".join(" ".join(part.split()) for part in parts))
+
+
+class BadFile(BrushletError):
+    """A file is damaged, hostile, or not what its name says."""
+
+
+class WrongBase(BrushletError):
+    """A LoRA or pack belongs to another base model."""
+
+
+class UnmatchedKeys(BrushletError):
+    """A LoRA has keys for which the bundle has no slot."""
+
+
+class ParityMissed(BrushletError):
+    """An exported graph does not compute what PyTorch computes."""
