@@ -87,7 +87,11 @@ export interface LoadRequest {
   /** Absolute URL of the folder that serves onnxruntime-web's .wasm files. */
   runtimeUrl: string;
   /** Candidates in order; without it the engine's own order. */
-  providers?: { provider: ProviderReport["provider"]; compute?: "fp16" | "fp32"; threads?: number }[];
+  providers?: {
+    provider: ProviderReport["provider"];
+    compute?: "fp16" | "fp32";
+    threads?: number;
+  }[];
 }
 
 export type Request =
