@@ -94,7 +94,9 @@ class Model(Strict):
 
     sample_size: int = Field(description="default latent height and width")
     latent_channels: int
-    in_channels: int = Field(description="UNet input channels; above latent_channels for inpainting")
+    in_channels: int = Field(
+        description="UNet input channels; more than latent_channels: inpainting"
+    )
     vae_scale: int = Field(description="picture pixels per latent pixel, one way")
     vae_scaling_factor: float = Field(description="latents = scaling_factor * VAE posterior")
     prediction_type: Literal["epsilon", "v_prediction", "sample"]
