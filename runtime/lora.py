@@ -20,9 +20,7 @@ import numpy as np
 from runtime._lora_kinds import model_family, unsupported_kind
 from runtime.errors import BadFile, UnmatchedKeys, WrongBase
 from runtime.manifest import Slot, SlotTable
-from runtime.tensors import Array, Metadata, Tensors, parse_tensors, read_bytes
-
-Float32 = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+from runtime.tensors import Array, Float32, Metadata, Tensors, parse_tensors, read_bytes
 
 _SUFFIXES = {
     ".lora_down.weight": "down",

@@ -14,9 +14,9 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from runtime.errors import BadFile, BrushletError, WrongBase
-from runtime.lora import Float32, LoraFile, match_slots
+from runtime.lora import LoraFile, match_slots
 from runtime.manifest import Sha256, SlotTable, Strength, Strict
-from runtime.tensors import Array, dump_tensors, parse_tensors, read_bytes
+from runtime.tensors import Array, Float32, dump_tensors, parse_tensors, read_bytes
 
 FORMAT: Literal["brushlet-pack/1"] = "brushlet-pack/1"
 

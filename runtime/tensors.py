@@ -19,6 +19,7 @@ from runtime.errors import BadFile
 from runtime.files import write_whole
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Float32 = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 Tensors = dict[str, Array]
 Metadata = dict[str, str]
 
