@@ -39,3 +39,9 @@ class UnmatchedKeys(BrushletError):
 
 class ParityMissed(BrushletError):
     """An exported graph does not compute what PyTorch computes."""
+
+
+class Cancelled(BrushletError):
+    """The person in front of the program stopped it."""
+
+    exit_code = 130

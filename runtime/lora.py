@@ -12,11 +12,12 @@ mean which slot is data (`Slot.aliases`). The styles, with the module key in bra
 
 import hashlib
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from runtime._lora_config import read_config
 from runtime._lora_kinds import model_family, unsupported_kind
 from runtime.errors import BadFile, UnmatchedKeys, WrongBase
 from runtime.manifest import Slot, SlotTable
@@ -91,6 +92,13 @@ def read_lora(path: Path) -> LoraFile:
     if fault := unsupported_kind(tensors):
         raise BadFile(fault.what, where=str(path), todo=fault.todo)
     modules = _modules(tensors, str(path))
+    if config := read_config(path, metadata):
+        modules = {
+            key: module
+            if module.alpha is not None
+            else replace(module, alpha=config.effective_alpha(key, module.rank))
+            for key, module in modules.items()
+        }
     return LoraFile(path, hashlib.sha256(data).hexdigest(), metadata, modules)
 
 
@@ -116,7 +124,7 @@ def match_slots(lora: LoraFile, table: SlotTable) -> dict[str, LowRank]:
                 where=str(lora.path),
                 todo="merge them in the tool that wrote the file",
             )
-        found[name] = _low_rank(module)
+        found[name] = _low_rank(module, f"{lora.path}: {key}")
     return found
 
 
@@ -167,13 +175,16 @@ def _module(part: Tensors, key: str, where: str) -> LoraModule:
     return LoraModule(down, up, None if alpha is None else float(alpha.item()))
 
 
-def _low_rank(module: LoraModule) -> LowRank:
-    down = module.down.reshape(module.down.shape[:2]).astype(np.float32)
-    up = module.up.reshape(module.up.shape[:2]).astype(np.float32)
-    return LowRank(
-        A=np.ascontiguousarray(down.T),
-        B=np.ascontiguousarray(up.T) * np.float32(module.scale),
-    )
+def _low_rank(module: LoraModule, where: str) -> LowRank:
+    down = module.down.reshape(module.down.shape[:2])
+    up = module.up.reshape(module.up.shape[:2])
+    with np.errstate(over="ignore", invalid="ignore"):
+        A = np.ascontiguousarray(down.T, np.float32)
+        B = np.ascontiguousarray(module.scale * up.T.astype(float), np.float32)
+    if not (np.isfinite(A).all() and np.isfinite(B).all()):
+        what = f"alpha {module.alpha} times the weights is more than a float32 holds"
+        raise BadFile(what, where=where, todo="save the LoRA with a lower alpha")
+    return LowRank(A, B)
 
 
 def _refuse_unmatched(unmatched: list[str], lora: LoraFile) -> None:

@@ -1,0 +1,50 @@
+"""Pictures to latents and back, with the conventions of diffusers' `VaeImageProcessor`."""
+
+from typing import Any
+
+import numpy as np
+
+from runtime.bundle import Bundle
+from runtime.errors import BrushletError
+from runtime.tensors import Float32
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+class VaeDecoder:
+    """Latents to pictures."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._model = bundle.manifest.model
+        self._session = bundle.session(bundle.manifest.vae_decoder.graph)
+
+    def decode(self, latents: Float32) -> Pixels:
+        """latents `[n, C, h, w]` -> RGB `[n, H, W, 3]`, H = h * vae_scale."""
+        scaled = latents / np.float32(self._model.vae_scaling_factor)
+        (sample,) = self._session.run(["sample"], {"latent_sample": scaled})
+        unit = np.clip(sample / 2 + 0.5, 0, 1).transpose(0, 2, 3, 1)
+        return np.asarray((unit * 255).round(), np.uint8)
+
+
+class VaeEncoder:
+    """Pictures to latents."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._model = bundle.manifest.model
+        self._session = bundle.session(bundle.manifest.vae_encoder.graph)
+
+    def encode(self, pixels: Pixels) -> Float32:
+        """RGB `[n, H, W, 3]` -> latents `[n, C, h, w]`: scaling_factor * mean of the posterior.
+
+        Raises:
+            BrushletError: H or W is no multiple of vae_scale.
+        """
+        scale = self._model.vae_scale
+        _, height, width, _ = pixels.shape
+        if height % scale or width % scale:
+            what = f"a picture of {width}x{height} is no whole number of latents"
+            raise BrushletError(what, todo=f"make both sides multiples of {scale}")
+        sample = 2 * (pixels.transpose(0, 3, 1, 2) / np.float32(255)) - 1
+        (parameters,) = self._session.run(["latent_parameters"], {"sample": sample})
+        mean = parameters[:, : self._model.latent_channels]
+        return np.asarray(mean * self._model.vae_scaling_factor, np.float32)
