@@ -31,13 +31,8 @@ Folder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder with a ma
 def verify(folder: Folder) -> None:
     """Check size and SHA-256 of every file, and each CPU graph against its golden vector."""
     bundle = Bundle.open(folder)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress("{task.description}", *columns, console=console) as progress:
         task = progress.add_task("hashing", total=None)
         bundle.verify(lambda done, total: progress.update(task, completed=done, total=total))
     for variant in bundle.manifest.unet:

@@ -1,0 +1,47 @@
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from runtime.manifest import Slot, SlotTable, WeightPlace
+
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2")
+
+
+def slot(path: str, module: torch.nn.Module) -> Slot:
+    """The slot of a module, with the aliases of the four key styles."""
+    weight = module.weight
+    aliases = [
+        f"lora_unet_{path.replace('.', '_')}",
+        f"unet.{path}",
+        path,
+        f"base_model.model.{path}",
+    ]
+    for projection in ("to_q", "to_k", "to_v", "to_out.0"):
+        if path.endswith(f".{projection}"):
+            attention = path.removesuffix(f".{projection}")
+            aliases.append(f"{attention}.processor.{projection.removesuffix('.0')}")
+    return Slot(
+        name=path,
+        kind="linear" if weight.ndim == 2 else "conv1x1",
+        in_width=weight.shape[1],
+        out_width=weight.shape[0],
+        input_a=f"{path}.lora_A",
+        input_b=f"{path}.lora_B",
+        aliases=aliases,
+        weight=WeightPlace(
+            shard="0", offset=0, shape=list(weight.shape), dtype="float16", transposed=False
+        ),
+    )
+
+
+@pytest.fixture
+def table(tiny_unet: UNet2DConditionModel) -> SlotTable:
+    """The transformer slot set of the tiny UNet, written down by hand."""
+    return SlotTable(
+        slot_set="transformer",
+        slots=[
+            slot(path, module)
+            for path, module in tiny_unet.named_modules()
+            if "attentions" in path and path.endswith(TARGETS)
+        ],
+    )
