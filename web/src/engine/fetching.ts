@@ -1,6 +1,7 @@
 /** Fetches a bundle's files: bytes counted as they come, size and SHA-256 held to the manifest. */
 
 import type { FileRef } from "../bundle/manifest.gen";
+import type { Problem } from "../worker/protocol";
 import { sha256 } from "./hash";
 import { cancelled, EngineProblem, messageOf, stopIfAborted } from "./problems";
 
@@ -68,12 +69,35 @@ async function fetchOnce(
   return whole;
 }
 
-/** A response's bytes. @throws EngineProblem `network` or `cancelled` */
-export async function open(
+/**
+ * A text that may change, such as the manifest: asked past the caches' idea of fresh.
+ *
+ * @param missing the problem's code when the server answers that it has none
+ * @throws EngineProblem `missing`, `network` or `cancelled`
+ */
+export async function fetchText(
+  url: string,
+  name: string,
+  missing: Problem["code"],
+  signal?: AbortSignal,
+): Promise<string> {
+  const body = await open(url, name, "no-cache", signal, missing);
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const { done, value: piece } = await read(body, name, signal);
+    if (done) return text + decoder.decode();
+    text += decoder.decode(piece, { stream: true });
+  }
+}
+
+/** A response's bytes. @throws EngineProblem `refused` on an HTTP error, `network` or `cancelled` */
+async function open(
   url: string,
   name: string,
   cache: RequestCache,
   signal: AbortSignal | undefined,
+  refused: Problem["code"] = "network",
 ): Promise<ReadableStreamDefaultReader<Uint8Array>> {
   stopIfAborted(signal);
   let response: Response;
@@ -85,7 +109,7 @@ export async function open(
   if (!response.ok || !response.body) {
     await response.body?.cancel().catch(() => {});
     throw new EngineProblem(
-      "network",
+      refused,
       `The server answered ${response.status} for ${name}. Check the bundle's address, then try again.`,
       name,
     );

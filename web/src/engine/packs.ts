@@ -3,7 +3,7 @@
  * alpha / rank folded into B (runtime/packs.py).
  */
 
-import type { Manifest, Slot, SlotTable } from "../bundle/manifest.gen";
+import type { Manifest, Slot } from "../bundle/manifest.gen";
 import { EngineProblem } from "./problems";
 import { parseSafetensors, type Tensor } from "./safetensors";
 
@@ -79,7 +79,7 @@ function checkTensors(
  */
 export function stack(
   styles: readonly { pack: Pack; strength: number }[],
-  slots: SlotTable["slots"],
+  slots: readonly Slot[],
 ): Map<string, Tensor> {
   const used = styles.filter(({ strength }) => strength !== 0);
   const rank = used.reduce((sum, { pack }) => sum + pack.rank, 0) || 1;

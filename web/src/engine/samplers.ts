@@ -30,7 +30,7 @@ export function tableFor(tables: SamplerTables, steps: number): SamplerTable {
 }
 
 /** Sum over terms of weight * history[kind][index]: summed in float64, stored in float32. */
-export function weightedSum(terms: readonly Term[], history: History): Float32Array {
+export function weightedSum(terms: readonly Term[], history: History): Float32Array<ArrayBuffer> {
   const parts = terms.map(([kind, index, weight]) => {
     const values = history[kind][index];
     if (!values)

@@ -72,13 +72,15 @@ export interface StepReport {
   steps: number;
   milliseconds: number;
   /** RGBA, latent size, when asked for. */
-  preview?: { rgba: Uint8ClampedArray; width: number; height: number };
+  preview?: { rgba: Uint8ClampedArray<ArrayBuffer>; width: number; height: number };
 }
 
 export interface DenoiseResult {
   /** `[1, channels, height, width]`, ready for the VAE decoder. */
   latents: WireTensor;
   milliseconds: number;
+  /** What ran it: a merged style may have needed another provider than the base. */
+  provider?: ProviderReport;
 }
 
 export interface LoadRequest {
@@ -99,7 +101,7 @@ export type Request =
   | { type: "denoise"; id: number; request: DenoiseRequest }
   /** Fetches a style ahead of its first use. */
   | { type: "prefetch-style"; id: number; name: string }
-  /** Ends the denoise with this id within one UNet step. */
+  /** Ends what was asked under this id; a denoise within one UNet step. */
   | { type: "cancel"; id: number };
 
 export type Reply =

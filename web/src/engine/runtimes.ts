@@ -1,0 +1,40 @@
+/** onnxruntime-web's builds, one per execution provider, fetched only when they are wanted. */
+
+import type * as ort from "onnxruntime-web";
+import type { ProviderReport } from "../worker/protocol";
+
+export type Ort = typeof ort;
+export type ProviderName = ProviderReport["provider"];
+
+/**
+ * The build for a provider. In 1.30 `/wasm` brings the plain CPU build (its WASM provider is twice as
+ * fast as the one inside the WebGPU builds), `/webgpu` the native WebGPU provider
+ * (ort-wasm-simd-threaded.asyncify.wasm), `/all` the older one in JavaScript (.jsep.wasm).
+ *
+ * A build's thread count is settled with its first session, and one that failed to start stays
+ * failed. So the single-threaded build is another instance of the module (`?single`).
+ */
+function importBuild(provider: ProviderName, threads: number): Promise<Ort> {
+  if (provider === "webgpu") return import("onnxruntime-web/webgpu");
+  if (provider === "jsep") return import("onnxruntime-web/all");
+  if (threads > 1) return import("onnxruntime-web/wasm");
+  return import("onnxruntime-web/wasm?single");
+}
+
+/**
+ * @param threads CPU threads; above 1 only on a cross-origin isolated page
+ * @param runtimeUrl folder with onnxruntime-web's .mjs and .wasm files
+ */
+export async function loadRuntime(
+  provider: ProviderName,
+  threads: number,
+  runtimeUrl: string,
+): Promise<Ort> {
+  const build = await importBuild(provider, threads);
+  build.env.wasm.wasmPaths = new URL("./", runtimeUrl).href;
+  build.env.wasm.numThreads = threads;
+  build.env.wasm.proxy = false; // we are a worker already, and own it
+  build.env.logLevel = "error";
+  if (provider !== "wasm") build.env.webgpu.powerPreference = "high-performance";
+  return build;
+}
