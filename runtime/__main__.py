@@ -9,6 +9,7 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    TimeRemainingColumn,
     TransferSpeedColumn,
 )
 

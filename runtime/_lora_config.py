@@ -50,7 +50,7 @@ def read_config(path: Path, metadata: Metadata) -> LoraConfig | None:
 
 def _parse(text: str | bytes, prefix: str, where: str) -> LoraConfig | None:
     try:
-        config = json.loads(text)
+        config = dict(json.loads(text))
         if f"{prefix}lora_alpha" not in config:
             return None
         return LoraConfig(

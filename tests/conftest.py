@@ -3,13 +3,13 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from diffusers import UNet2DConditionModel  # noqa: E402
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
 
-from tests.tiny import tiny_pipeline  # noqa: E402
+from tests.tiny import tiny_pipeline
 
 
 @pytest.fixture(scope="session")
