@@ -1,0 +1,61 @@
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import trainer.__main__ as command
+from trainer.config import TrainConfig
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def app() -> command.typer.Typer:
+    app = command.typer.Typer()
+    app.command()(command.main)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "which style?"),
+        (["mine"], "none of the embedded styles (miyazaki, gothic, cyberpunk) - give a folder"),
+        (["miyazaki", "--set", "rank=none"], "rank: Input should be a valid integer"),
+        (["miyazaki", "--config", "none.toml"], "none.toml: cannot be read"),
+        (["mine", "--data", "nowhere"], "nowhere: there is no such folder"),
+    ],
+)
+def test_an_error_is_one_clear_line(
+    app: command.typer.Typer,
+    arguments: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_embedded_style_is_drawn_and_trained(
+    app: command.typer.Typer, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("few.toml").write_text("steps = 2\nwarmup_steps = 0\nbatch_size = 2\n")
+    arguments = ["gothic", "--base", str(tiny_base), "--config", "few.toml"]
+    result = runner.invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert len(list(Path(".work/datasets/gothic").glob("*.png"))) == 20
+    assert "20 pictures of 64x64" in result.output
+    assert Path("models/loras/gothic.safetensors").is_file()
+
+
+def test_settings_lists_every_setting(app: command.typer.Typer) -> None:
+    result = runner.invoke(app, ["--settings"])
+    assert result.exit_code == 0
+    for key in TrainConfig.model_fields:
+        assert re.search(rf"\b{key}\b", result.output), key

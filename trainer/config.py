@@ -1,0 +1,128 @@
+"""Settings of a training, each checked before any work begins."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from runtime.errors import BrushletError
+
+TARGET_SUFFIXES = (
+    *("to_q", "to_k", "to_v", "to_out.0"),
+    *("ff.net.0.proj", "ff.net.2"),
+    *("proj_in", "proj_out"),
+)
+"""The UNet's transformer layers, which kohya trains by default; slot set `transformer`."""
+
+
+class TrainConfig(BaseModel):
+    """What to train, on what, and how; an unknown key or a bad value is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    """The style's name: letters a-z, digits, `-` and `_`."""
+    data: Path
+    """Folder of pictures with `metadata.jsonl` or one `.txt` caption per picture."""
+    base: str = "models/base"
+    """A diffusers folder, a Hugging Face id, or a single-file checkpoint."""
+    out: Path
+    """The `.safetensors` file to write; sidecar and thumbnail lie beside it."""
+
+    title: str = ""
+    """Shown to people; the name when empty."""
+    description: str = ""
+    license: str = ""
+    trigger_words: str = ""
+    """Words that call the style, as they stand in the captions."""
+    preferred_strength: float = Field(default=0.8, gt=0, le=2)
+
+    resolution: int = Field(default=0, ge=0, le=2048, multiple_of=8)
+    """Pixels of a training picture's side; 0 takes the base's own."""
+    flip: bool = True
+    """Also train on mirrored pictures. Switch off where left and right matter (lettering)."""
+
+    rank: int = Field(default=8, ge=1, le=256)
+    alpha: float = Field(default=8, gt=0, le=1024)
+    """The update is scaled by alpha / rank; a power of two keeps fp16 style packs exact."""
+
+    steps: int = Field(default=500, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0, lt=1)
+    warmup_steps: int = Field(default=20, ge=0)
+    """Linear rise to `learning_rate`; a cosine brings it back to zero at the last step."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    caption_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of captions replaced by the empty prompt, so that guidance keeps working."""
+    min_snr_gamma: float = Field(default=0, ge=0)
+    """Loss weight min(SNR, gamma) / SNR (arXiv 2303.09556), usually 5; 0 switches it off."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Compute type of the UNet; `auto` is bf16 where the processor has it in hardware."""
+    gradient_checkpointing: bool = False
+    """Half the memory for a third more time; for bases of SD 1.5's size."""
+    device: str = "auto"
+    """A torch device; `auto` is the first CUDA device, else the processor."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    checkpoint_seconds: float = Field(default=30, ge=0)
+    """How often the state is saved, so that a power cut costs no more than this."""
+
+    thumbnail_prompt: str = "a castle, clouds, green hills, day"
+    thumbnail_seed: int = Field(default=1, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "TrainConfig":
+        if self.out.suffix != ".safetensors":
+            raise ValueError(f"out must end in .safetensors, not {self.out.name!r}")
+        if self.warmup_steps >= self.steps and self.warmup_steps > 0:
+            raise ValueError(
+                f"warmup_steps ({self.warmup_steps}) must be below steps ({self.steps})"
+            )
+        return self
+
+
+def make_config(values: Mapping[str, object], where: str = "settings") -> TrainConfig:
+    """Checks `values` and makes the config; BrushletError names every wrong key at once."""
+    try:
+        return TrainConfig.model_validate(dict(values))
+    except ValidationError as error:
+        raise BrushletError(
+            "; ".join(_sentence(detail["loc"], detail["msg"]) for detail in error.errors()),
+            where=where,
+            todo="`python -m trainer --settings` lists every setting",
+        ) from None
+
+
+def _sentence(location: tuple[int | str, ...], message: str) -> str:
+    key = ".".join(str(part) for part in location)
+    if message.startswith("Extra inputs"):
+        return f"there is no setting {key!r}"
+    message = message.removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """Settings from a TOML file; BrushletError when it is missing or malformed."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BrushletError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BrushletError(f"is not TOML: {error}", where=str(path)) from None
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, object]:
+    """`["steps=100", "seed=7"]` as a dict of strings, which the config converts."""
+    values: dict[str, object] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise BrushletError(
+                f"{assignment!r} is not KEY=VALUE",
+                where="--set",
+                todo="for example --set steps=300",
+            )
+        values[key.strip().replace("-", "_")] = value.strip()
+    return values

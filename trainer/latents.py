@@ -1,0 +1,82 @@
+"""What the frozen VAE and text encoder say about the pictures: computed once, then reused."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trainer.base import Base
+from trainer.dataset import Dataset, load_pictures
+
+TEXT_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Everything the loop reads, on the training device.
+
+    Pictures are the first axis of `mean` and `std` (and again, mirrored, behind the plain ones
+    when `flip` was asked for); captions that of `embeddings`.
+    """
+
+    mean: torch.Tensor
+    """VAE posterior mean [V * N, C, h, w], V = 2 with mirrored pictures, else 1."""
+    std: torch.Tensor
+    """VAE posterior standard deviation, like `mean`."""
+    embeddings: torch.Tensor
+    """Caption embeddings [N, T, D]."""
+    empty: torch.Tensor
+    """Embedding of the empty prompt [T, D]."""
+    scaling_factor: float
+    """latents = scaling_factor * posterior sample."""
+
+    @property
+    def pictures(self) -> int:
+        """N, the number of different pictures."""
+        return len(self.embeddings)
+
+    @property
+    def variants(self) -> int:
+        """V, the number of stored variants of each picture."""
+        return len(self.mean) // self.pictures
+
+
+@torch.no_grad()
+def fill_cache(base: Base, dataset: Dataset, size: int, flip: bool) -> Cache:
+    """Encodes every picture at `size` x `size` pixels and every caption.
+
+    Raises what `load_pictures` raises.
+    """
+    vae = base.pipeline.vae
+    posteriors = []
+    mirrored = []
+    for picture in load_pictures(dataset, size):
+        pixels = picture[None].to(vae.device)
+        posteriors.append(vae.encode(pixels).latent_dist)
+        if flip:
+            mirrored.append(vae.encode(pixels.flip(-1)).latent_dist)
+    everything = [*posteriors, *mirrored]
+    captions = [example.caption for example in dataset.examples]
+    return Cache(
+        mean=torch.cat([posterior.mean for posterior in everything]),
+        std=torch.cat([posterior.std for posterior in everything]),
+        embeddings=embed(base.pipeline, captions),
+        empty=embed(base.pipeline, [""])[0],
+        scaling_factor=vae.config.scaling_factor,
+    )
+
+
+@torch.no_grad()
+def embed(pipeline: Any, prompts: list[str]) -> torch.Tensor:
+    """CLIP embeddings [len(prompts), T, D] of `prompts`; words beyond T tokens are cut off."""
+    parts = []
+    for start in range(0, len(prompts), TEXT_BATCH):
+        tokens = pipeline.tokenizer(
+            prompts[start : start + TEXT_BATCH],
+            padding="max_length",
+            max_length=pipeline.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        parts.append(pipeline.text_encoder(tokens.input_ids.to(pipeline.device))[0])
+    return torch.cat(parts)

@@ -1,0 +1,118 @@
+"""The files of a trained style: the LoRA, the sidecar that AUTOMATIC1111 reads, the thumbnail."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch.nn import Parameter
+
+from runtime.files import write_whole
+from runtime.tensors import dump_tensors
+from trainer.adapters import to_kohya
+from trainer.base import Base
+from trainer.config import TrainConfig
+from trainer.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training."""
+
+    config: TrainConfig
+    base: Base
+    dataset: Dataset
+    parameters: dict[str, Parameter]
+    size: int
+    """Side of the training pictures in pixels."""
+    loss: float
+    """Running mean at the end."""
+
+
+def save_lora(trained: Trained, thumbnail: bytes) -> list[Path]:
+    """Writes `out`, and beside it `<stem>.json` and `<stem>.png`; returns the three paths.
+
+    The same training always gives the same bytes: there is no date in them.
+    """
+    config = trained.config
+    tensors = {
+        name: tensor.numpy() for name, tensor in to_kohya(trained.parameters, config.alpha).items()
+    }
+    body = dump_tensors(tensors, {})
+    header_size = 8 + int.from_bytes(body[:8], "little")
+    weights_sha256 = hashlib.sha256(body[header_size:]).hexdigest()
+    sidecar = json.dumps(a1111_sidecar(config), indent=2, ensure_ascii=False) + "\n"
+    files = {
+        config.out.with_suffix(".png"): thumbnail,
+        config.out.with_suffix(".json"): sidecar.encode(),
+        config.out: dump_tensors(tensors, kohya_metadata(trained, weights_sha256)),
+    }
+    for path, data in files.items():
+        write_whole(path, data)
+    return list(files)
+
+
+def a1111_sidecar(config: TrainConfig) -> dict[str, object]:
+    """What AUTOMATIC1111's extra-networks page keeps beside a LoRA (`ui_edit_user_metadata.py`)."""
+    return {
+        "description": config.description,
+        "sd version": "SD1",
+        "activation text": config.trigger_words,
+        "preferred weight": config.preferred_strength,
+        "negative text": "",
+        "notes": f"Trained by brushlet on {Path(config.base).name}.",
+    }
+
+
+def kohya_metadata(trained: Trained, weights_sha256: str) -> dict[str, str]:
+    """`ss_*` as kohya's train_network.py writes them, and `modelspec.*`.
+
+    Model specification: https://github.com/Stability-AI/ModelSpec, version 1.0.0.
+    `weights_sha256` is over the bytes behind the header, which kohya calls the model hash.
+    """
+    config, dataset = trained.config, trained.dataset
+    pictures = len(dataset)
+    prediction = trained.base.pipeline.scheduler.config.prediction_type
+    values: dict[str, object] = {
+        "ss_base_model_version": "sd_v1",
+        "ss_sd_model_name": trained.base.name,
+        "ss_sd_model_hash": trained.base.sha256,
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": config.rank,
+        "ss_network_alpha": config.alpha,
+        "ss_output_name": config.name,
+        "ss_learning_rate": config.learning_rate,
+        "ss_unet_lr": config.learning_rate,
+        "ss_text_encoder_lr": None,
+        "ss_optimizer": "torch.optim.adamw.AdamW",
+        "ss_lr_scheduler": "cosine",
+        "ss_lr_warmup_steps": config.warmup_steps,
+        "ss_steps": config.steps,
+        "ss_max_train_steps": config.steps,
+        "ss_total_batch_size": config.batch_size,
+        "ss_num_train_images": pictures,
+        "ss_num_reg_images": 0,
+        "ss_num_epochs": -(-config.steps * config.batch_size // pictures),
+        "ss_resolution": f"({trained.size}, {trained.size})",
+        "ss_caption_dropout_rate": config.caption_dropout,
+        "ss_min_snr_gamma": config.min_snr_gamma or None,
+        "ss_max_grad_norm": config.max_grad_norm,
+        "ss_seed": config.seed,
+        "ss_v2": prediction == "v_prediction",
+        "ss_tag_frequency": json.dumps({config.name: dataset.tag_frequency()}),
+        "ss_dataset_dirs": json.dumps({config.name: {"n_repeats": 1, "img_count": pictures}}),
+        "ss_training_comment": "brushlet",
+        "sshs_model_hash": weights_sha256,
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": "stable-diffusion-v1/lora",
+        "modelspec.implementation": "https://github.com/huggingface/diffusers",
+        "modelspec.title": config.title or config.name,
+        "modelspec.description": config.description,
+        "modelspec.license": config.license,
+        "modelspec.trigger_phrase": config.trigger_words,
+        "modelspec.usage_hint": f"strength {config.preferred_strength}",
+        "modelspec.resolution": f"{trained.size}x{trained.size}",
+        "modelspec.prediction_type": "v" if prediction == "v_prediction" else "epsilon",
+        "modelspec.hash_sha256": f"0x{weights_sha256}",
+    }
+    return {key: str(value) for key, value in values.items() if value != ""}

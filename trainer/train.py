@@ -1,0 +1,131 @@
+"""Train a LoRA: settings, base, data, adapters, loop, files. Reads from top to bottom.
+
+python -m trainer miyazaki
+python -m trainer mine --data my-pictures --set trigger_words="my style"
+"""
+
+import time
+
+import torch
+from rich.console import Console
+
+from runtime.errors import BrushletError, Cancelled
+from trainer.adapters import add_adapters
+from trainer.base import load_base
+from trainer.batches import batch_at
+from trainer.checkpoint import Checkpoint
+from trainer.config import TrainConfig
+from trainer.dataset import read_dataset
+from trainer.latents import fill_cache
+from trainer.objective import learning_rate_at, loss_weight, target
+from trainer.precision import compute_dtype, pick_device
+from trainer.progress import Stop, TrainingBar
+from trainer.save import Trained, save_lora
+from trainer.thumbnail import draw_thumbnail
+
+LOSS_MEMORY = 0.98  # of the running mean: the last 50 steps or so
+
+
+def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = False) -> Trained:
+    """Trains `config.name` and writes `config.out` with its sidecar and thumbnail.
+
+    Raises BrushletError for a bad dataset, base or checkpoint, and Cancelled when `stop` was
+    asked for: the same call then goes on where this one ended, with the same result.
+    """
+    # Base: a frozen pipeline. The pictures have its size unless the settings say otherwise.
+    device = pick_device(config.device)
+    dtype = compute_dtype(config.precision, device)
+    dataset = read_dataset(config.data)
+    base = load_base(config.base, device)
+    schedule = base.noise_schedule()
+    size = config.resolution or base.resolution
+
+    # Data: VAE and text encoder are frozen, so they run once and not at every step.
+    cache = fill_cache(base, dataset, size, config.flip)
+    console.print(f"{len(dataset)} pictures of {size}x{size} from {dataset.folder}, {dtype}")
+
+    # Model: two thin matrices beside each transformer layer are all that learns.
+    unet = base.pipeline.unet
+    parameters = add_adapters(unet, config.rank, config.alpha, config.seed)
+    unet.train()
+    if config.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    adam = torch.optim.AdamW(
+        parameters.values(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+
+    # Resume: everything random is a function of (seed, step), so adapters and moments suffice.
+    checkpoint = Checkpoint(
+        config.out.with_suffix(".unfinished"),
+        fingerprint={
+            **config.model_dump(mode="json", include=RESULT_SETTINGS),
+            "data_sha256": dataset.sha256(),
+            "base_sha256": base.sha256,
+        },
+    )
+    if restart:
+        checkpoint.delete()
+    first_step, loss_mean = checkpoint.resume(parameters, adam)
+    if first_step:
+        console.print(f"going on after step {first_step} of {config.steps}")
+
+    # Loop.
+    saved_at = time.monotonic()
+    with stop.on_signals(), TrainingBar(console, config.name, config.steps, first_step) as bar:
+        for step in range(first_step, config.steps):
+            batch = batch_at(
+                cache,
+                step,
+                seed=config.seed,
+                batch_size=config.batch_size,
+                num_train_timesteps=schedule.config.num_train_timesteps,
+                caption_dropout=config.caption_dropout,
+            )
+            noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                predicted = unet(noisy, batch.timesteps, batch.encoder_hidden_states).sample
+            error = (predicted.float() - target(batch, schedule)).square().mean(dim=(1, 2, 3))
+            loss = (loss_weight(batch.timesteps, schedule, config.min_snr_gamma) * error).mean()
+
+            adam.param_groups[0]["lr"] = learning_rate_at(
+                step, config.learning_rate, config.warmup_steps, config.steps
+            )
+            adam.zero_grad()
+            if not torch.isfinite(loss):
+                raise BrushletError(
+                    f"the loss is no longer a number after step {step}",
+                    where=config.name,
+                    todo=f"lower learning_rate ({config.learning_rate}), then --restart",
+                )
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
+            adam.step()
+
+            memory = LOSS_MEMORY if step else 0.0
+            loss_mean = memory * loss_mean + (1 - memory) * loss.item()
+            bar.step(step + 1, loss_mean)
+
+            if stop.asked or time.monotonic() - saved_at > config.checkpoint_seconds:
+                checkpoint.save(step + 1, loss_mean, parameters, adam)
+                saved_at = time.monotonic()
+            if stop.asked:
+                raise Cancelled(
+                    f"stopped after step {step + 1} of {config.steps}; nothing is lost",
+                    todo="run the same command again to go on",
+                )
+
+    # Files.
+    unet.eval()
+    trained = Trained(config, base, dataset, parameters, size=size, loss=loss_mean)
+    prompt = ", ".join(filter(None, (config.trigger_words, config.thumbnail_prompt)))
+    save_lora(trained, draw_thumbnail(base, prompt, config.thumbnail_seed))
+    checkpoint.delete()
+    return trained
+
+
+# Settings that change what comes out; the others may differ when a training goes on.
+RESULT_SETTINGS = {
+    *("resolution", "flip", "rank", "alpha", "steps", "batch_size", "learning_rate"),
+    *("warmup_steps", "weight_decay", "max_grad_norm", "caption_dropout", "min_snr_gamma"),
+    *("precision", "seed"),
+}
