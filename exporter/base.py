@@ -1,0 +1,213 @@
+"""Exports a base pipeline: everything of a bundle but its styles."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+
+from exporter import NAME, graphs
+from exporter.golden import (
+    golden_inputs,
+    golden_lora,
+    reference_step,
+    stored_weights,
+    write_golden,
+)
+from exporter.parity import Parity
+from exporter.parts import OUTPUTS, trace_parts
+from exporter.preview import latent_rgb
+from exporter.progress import Advance, Step
+from exporter.samplers import MAX_STEPS, RECIPES, sampler_tables
+from exporter.shards import Place, Shards
+from exporter.slots import aliases, input_names
+from exporter.staging import Stage, dump
+from exporter.tokenizer import export_tokenizer
+from exporter.unet import slot_widths, trace
+from exporter.variants import BASE_VARIANT, base_graphs, measure
+from runtime.errors import BadFile
+from runtime.manifest import (
+    Graph,
+    Manifest,
+    Model,
+    Part,
+    Sampler,
+    Slot,
+    SlotTable,
+    UNetVariant,
+    WeightPlace,
+)
+from runtime.tensors import Float32
+
+GOLDEN_LEVEL = "middle noise"  # the step a bundle carries; the gate measures the others too
+
+
+def export_base(
+    base: Path, base_hash: str, stage: Stage, step: Step
+) -> tuple[Manifest, list[Parity]]:
+    """Stages the pipeline in `base` and measures it.
+
+    Args:
+        base: a folder in the diffusers layout.
+        base_hash: its identity, from `digests.base_hash`.
+        stage: where the files go.
+        step: shows the progress.
+
+    Returns:
+        The manifest, without styles, and what the parity gate has to judge.
+
+    Raises:
+        BrushletError: a part of the pipeline is of a kind that cannot be exported.
+    """
+    with step("loading the pipeline", 1):
+        pipeline = load_pipeline(base)
+        widths = slot_widths(pipeline.unet)
+        config, scheduler = pipeline.unet.config, pipeline.scheduler.config
+    levels = golden_inputs(config, scheduler["num_train_timesteps"])
+    lora = golden_lora(widths)
+    references: dict[str, Float32] = {}
+    with step("PyTorch reference", len(levels)) as advance:
+        for level, feeds in levels.items():
+            references[level] = reference_step(pipeline.unet, feeds, lora)
+            advance()
+    with step("preview matrix", 1):
+        model = _model(pipeline)
+
+    shards = Shards(stage)
+    with step("tracing the UNet", 1):
+        traced = trace(pipeline.unet)
+    with step("UNet weights and graphs", 1):
+        graphs.tidy(traced)
+        places = graphs.detach(traced, shards, [[f"{path}.weight" for path in widths]])
+        unet_graphs = base_graphs(stage, graphs.serialize(traced), BASE_VARIANT)
+        table = _slot_table(widths, places, config)
+    with step("text encoder and VAE", len(OUTPUTS)) as advance:
+        parts = {
+            name: _part(name, graph, shards, stage, advance)
+            for name, graph in trace_parts(pipeline)
+        }
+    with step("sampler tables", len(RECIPES) * MAX_STEPS) as advance:
+        samplers = [_sampler(name, scheduler, stage, advance) for name in RECIPES]
+    golden = write_golden(stage, BASE_VARIANT, levels[GOLDEN_LEVEL], references[GOLDEN_LEVEL])
+    with step("parity", len(unet_graphs)) as advance:
+        feeds_of = {level: {**feeds, **lora} for level, feeds in levels.items()}
+        measured = measure(stage, BASE_VARIANT, unet_graphs, feeds_of, references, advance)
+    manifest = Manifest(
+        name=base.resolve().name,
+        base_hash=base_hash,
+        exporter=NAME,
+        model=model,
+        shards=shards.files,
+        unet=[UNetVariant(name=BASE_VARIANT, slots=True, graphs=unet_graphs, golden=golden)],
+        text_encoder=parts["text_encoder"],
+        vae_decoder=parts["vae_decoder"],
+        vae_encoder=parts["vae_encoder"],
+        tokenizer=export_tokenizer(base / "tokenizer", stage),
+        samplers=samplers,
+        slots=stage.add("slots", ".json", dump(table)),
+    )
+    return manifest, measured
+
+
+def load_pipeline(base: Path) -> Any:
+    """The pipeline in fp32, its weights rounded to the fp16 that a bundle stores.
+
+    Raises:
+        BadFile: diffusers cannot load it.
+    """
+    diffusers_logging.disable_progress_bar()
+    diffusers_logging.set_verbosity_error()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries, about their own deprecations
+        try:
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                base,
+                torch_dtype=torch.float32,
+                safety_checker=None,
+                requires_safety_checker=False,
+                local_files_only=True,
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadFile(
+                f"diffusers cannot load it ({error})",
+                where=str(base),
+                todo="give a Stable Diffusion 1.x or 2.x pipeline in the diffusers layout",
+            ) from error
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+        stored_weights(part)
+        part.eval()
+    return pipeline
+
+
+def _model(pipeline: Any) -> Model:
+    unet, vae = pipeline.unet.config, pipeline.vae.config
+    return Model(
+        sample_size=unet.sample_size,
+        latent_channels=vae.latent_channels,
+        in_channels=unet.in_channels,
+        vae_scale=pipeline.vae_scale_factor,
+        vae_scaling_factor=vae.scaling_factor,
+        prediction_type=pipeline.scheduler.config.prediction_type,
+        cross_attention_dim=unet.cross_attention_dim,
+        num_train_timesteps=pipeline.scheduler.config.num_train_timesteps,
+        latent_rgb=latent_rgb(pipeline.vae),
+    )
+
+
+def _slot_table(
+    widths: Mapping[str, tuple[int, int]], places: Mapping[str, Place], config: Mapping[str, Any]
+) -> SlotTable:
+    slots = []
+    for path, (ins, outs) in widths.items():
+        place = places[f"{path}.weight"]
+        linear = len(place.shape) == 2
+        input_a, input_b = input_names(path)
+        slots.append(
+            Slot(
+                name=path,
+                kind="linear" if linear else "conv1x1",
+                in_width=ins,
+                out_width=outs,
+                input_a=input_a,
+                input_b=input_b,
+                aliases=aliases(path, config),
+                weight=WeightPlace(
+                    shard=place.shard,
+                    offset=place.offset,
+                    shape=list(place.shape),
+                    dtype="float16",
+                    transposed=linear,
+                ),
+            )
+        )
+    return SlotTable(slot_set="transformer", slots=slots)
+
+
+def _part(name: str, model: ir.Model, shards: Shards, stage: Stage, advance: Advance) -> Part:
+    graphs.tidy(model, OUTPUTS[name])
+    graphs.detach(model, shards, [])
+    graph = Graph(
+        file=stage.add(name, ".onnx", graphs.serialize(model)),
+        compute="fp32",
+        attention="plain",
+        providers=["cpu", "wasm", "jsep", "webgpu", "cuda"],
+        shards=graphs.shards_of(model),
+    )
+    advance()
+    return Part(graph=graph)
+
+
+def _sampler(name: str, config: Mapping[str, Any], stage: Stage, advance: Advance) -> Sampler:
+    recipe = RECIPES[name]
+    tables = sampler_tables(name, config, on_table=advance)
+    return Sampler(
+        name=name,
+        title=recipe.title,
+        file=stage.add(f"sampler-{name}", ".json", dump(tables)),
+        default_steps=recipe.default_steps,
+        max_steps=MAX_STEPS,
+    )

@@ -1,0 +1,118 @@
+"""Golden vectors: UNet steps computed by PyTorch in fp32 with diffusers' own modules."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import conv2d
+
+from exporter.parity import TOLERANCE
+from exporter.slots import input_names
+from exporter.staging import Stage
+from runtime.manifest import Golden
+from runtime.noise import Generator
+from runtime.tensors import Float32, dump_tensors
+
+LORA_SEED = 1
+LORA_RANK = 4
+LORA_STD = 0.05  # changes a step visibly without drowning the base
+_INPUT_SEED = 0
+_LARGEST = 32  # latent pixels a side: a browser checks itself in well under a second
+_TOKENS = 77
+# Fractions of the training timesteps: the first step of a run, its middle, its last.
+_NOISE_LEVELS = {"high noise": 0.98, "middle noise": 0.5, "low noise": 0.02}
+
+Feeds = dict[str, Float32]
+
+
+def golden_inputs(config: Mapping[str, Any], num_train_timesteps: int) -> dict[str, Feeds]:
+    """Noise level -> `sample [2, C, h, w]`, `timestep [1]`, `encoder_hidden_states [2, T, D]`.
+
+    Height and width differ, so that a graph that swaps them is caught.
+    """
+    factor = 2 ** (len(config["block_out_channels"]) - 1)
+    height = min(config["sample_size"], _LARGEST) // factor * factor or factor
+    width = height // 2 // factor * factor or height
+    generator = Generator(_INPUT_SEED)
+    sample = generator.randn((2, config["in_channels"], height, width))
+    context = generator.randn((2, _TOKENS, config["cross_attention_dim"]))
+    return {
+        level: {
+            "sample": sample,
+            "timestep": np.array([int(share * num_train_timesteps)], np.float32),
+            "encoder_hidden_states": context,
+        }
+        for level, share in _NOISE_LEVELS.items()
+    }
+
+
+def golden_lora(widths: Mapping[str, tuple[int, int]]) -> Feeds:
+    """The LoRA that `manifest.Golden` describes, as graph inputs, for slots of (in, out) widths."""
+    generator = Generator(LORA_SEED)
+    feeds: Feeds = {}
+    for path, (ins, outs) in widths.items():
+        for name, shape in zip(
+            input_names(path), ((ins, LORA_RANK), (LORA_RANK, outs)), strict=True
+        ):
+            feeds[name] = generator.randn(shape) * np.float32(LORA_STD)
+    return feeds
+
+
+def stored_weights(module: nn.Module) -> None:
+    """Rounds every parameter to what a bundle stores (fp16), in place, computing in fp32."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.half().float()
+        parameter.requires_grad_(False)
+
+
+def reference_step(unet: Any, feeds: Mapping[str, Float32], lora: Feeds | None = None) -> Float32:
+    """One step of a diffusers UNet, `out_sample [2, C, h, w]`, with a LoRA hooked on."""
+    tensors = {name: torch.from_numpy(feeds[name]) for name in feeds}
+    with torch.no_grad(), _hooked(unet, lora or {}):
+        output = unet(
+            tensors["sample"],
+            tensors["timestep"],
+            tensors["encoder_hidden_states"],
+            return_dict=False,
+        )[0]
+    return output.numpy()  # type: ignore[no-any-return]
+
+
+def write_golden(stage: Stage, variant: str, feeds: Feeds, out_sample: Float32) -> Golden:
+    """Stages a golden vector."""
+    data = dump_tensors({**feeds, "out_sample": out_sample}, {})
+    return Golden(
+        file=stage.add(f"golden-{variant}", ".safetensors", data),
+        lora_seed=LORA_SEED,
+        lora_rank=LORA_RANK,
+        lora_std=LORA_STD,
+        tolerance_fp32=TOLERANCE["fp32"],
+        tolerance_fp16=TOLERANCE["fp16"],
+    )
+
+
+@contextmanager
+def _hooked(unet: nn.Module, lora: Feeds) -> Iterator[None]:
+    handles = []
+    for path, module in unet.named_modules():
+        a, b = input_names(path)
+        if a in lora:
+            A, B = torch.from_numpy(lora[a]), torch.from_numpy(lora[b])
+            handles.append(module.register_forward_hook(_detour(A, B)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _detour(A: torch.Tensor, B: torch.Tensor) -> Any:
+    def hook(module: nn.Module, args: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        if isinstance(module, nn.Conv2d):
+            return output + conv2d(args[0], (A @ B).T[:, :, None, None])
+        return output + (args[0] @ A) @ B
+
+    return hook

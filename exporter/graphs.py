@@ -1,0 +1,224 @@
+"""Passes over ONNX graphs: from a traced model to small graphs that share their weights.
+
+The order is: `tidy` a traced fp32 model, move its weights into shards (`detach`), and derive from
+the result the plain-attention graph (`unfuse`), fp16 compute (`exporter.precision.halve`) and the
+graph of a merged style (`remove_slots`, `relocate`). Each works on a parsed graph of some hundred
+kilobytes; none reads a weight.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+
+from exporter.shards import SMALL, Place, Shards
+from exporter.slots import input_names
+from runtime.tensors import Array
+
+_DTYPES = {ir.DataType.FLOAT: np.dtype(np.float16)}  # what a weight is stored as; others as is
+
+
+def tidy(model: ir.Model, outputs: Sequence[str] = ()) -> None:
+    """Removes what a graph does not need to run: unused nodes, duplicates, names, metadata.
+
+    Traced graphs carry stack traces and build paths, and a name per value; a graph is a tenth of
+    its size without. The result does not depend on where or when the model was traced.
+
+    Args:
+        model: changed in place.
+        outputs: graph outputs to keep; all when empty.
+    """
+    graph = model.graph
+    if outputs:
+        graph.outputs[:] = [value for value in graph.outputs if value.name in outputs]
+    _drop_zero_biases(graph)
+    for step in (
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.IdentityEliminationPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.ClearMetadataAndDocStringPass(),
+    ):
+        step(model)
+    model.producer_name, model.producer_version, model.domain = "brushlet", None, None
+    model.doc_string, graph.name, graph.doc_string = None, "brushlet", None
+
+
+def detach(model: ir.Model, shards: Shards, groups: Sequence[Sequence[str]]) -> dict[str, Place]:
+    """Moves every initializer of 1 KiB and more into shards, floats as fp16 behind a Cast.
+
+    Args:
+        model: tidied fp32 model, changed in place.
+        shards: where the weights go.
+        groups: initializers that get shards of their own; the rest share the last ones.
+
+    Returns:
+        initializer name -> place.
+    """
+    graph = model.graph
+    large = [name for name, value in graph.initializers.items() if _stored_bytes(value) >= SMALL]
+    grouped = {name for group in groups for name in group}
+    places: dict[str, Place] = {}
+    for group in (*groups, [name for name in large if name not in grouped]):
+        places |= shards.write((name, _stored(graph.initializers[name])) for name in group)
+    for name, place in places.items():
+        value = graph.initializers[name]
+        narrow = ir.Value(name=name, shape=ir.Shape(place.shape))
+        point_to(narrow, place)
+        del graph.initializers[name]
+        if value.dtype == ir.DataType.FLOAT:
+            value.name = f"{name}.fp32"
+            value.const_value = None
+            cast = ir.node(
+                "Cast", [narrow], {"to": ir.DataType.FLOAT}, outputs=[_fresh(f"{name}.fp32")]
+            )
+            ir.convenience.replace_all_uses_with(value, cast.outputs[0])
+            graph.insert_before(graph[0], cast)
+        else:
+            ir.convenience.replace_all_uses_with(value, narrow)
+        graph.register_initializer(narrow)
+    return places
+
+
+def unfuse(model: ir.Model) -> None:
+    """Replaces every MultiHeadAttention node by standard operators, in place."""
+    graph = model.graph
+    for node in [node for node in graph if node.op_type == "MultiHeadAttention"]:
+        heads = node.attributes["num_heads"].as_int()
+        scale = node.attributes["scale"].as_float()
+        split = constant(graph, f"heads.{heads}", np.array([0, 0, heads, -1], np.int64))
+        join = constant(graph, "heads.joined", np.array([0, 0, -1], np.int64))
+        factor = constant(graph, f"scale.{scale:.9g}", np.array(scale, np.float32))
+        nodes: list[ir.Node] = []
+
+        def op(
+            kind: str, *inputs: ir.Value, nodes: list[ir.Node] = nodes, **attributes: object
+        ) -> ir.Value:
+            nodes.append(ir.node(kind, inputs, attributes))  # type: ignore[arg-type]
+            return nodes[-1].outputs[0]
+
+        query, key, value = (op("Reshape", part, split) for part in node.inputs if part)
+        # The scale goes to the query: in fp16 the unscaled scores could overflow.
+        query = op("Mul", op("Transpose", query, perm=[0, 2, 1, 3]), factor)
+        scores = op("MatMul", query, op("Transpose", key, perm=[0, 2, 3, 1]))
+        weights = op("Softmax", scores, axis=-1)
+        mixed = op("MatMul", weights, op("Transpose", value, perm=[0, 2, 1, 3]))
+        mixed = op("Reshape", op("Transpose", mixed, perm=[0, 2, 1, 3]), join)
+        graph.insert_before(node, nodes)
+        ir.convenience.replace_all_uses_with(node.outputs[0], mixed)
+        graph.remove(node, safe=True)
+    common.RemoveUnusedOpsetsPass()(model)
+
+
+def remove_slots(model: ir.Model, slots: Iterable[str]) -> None:
+    """Removes the low-rank detours and their inputs, in place: base(x) + (x @ A) @ B -> base(x)."""
+    graph = model.graph
+    inputs = {value.name: value for value in graph.inputs}
+    for slot in slots:
+        name_a, name_b = input_names(slot)
+        value = inputs[name_b]
+        while (node := _only_consumer(value)).op_type != "Add":
+            value = node.outputs[0]
+        base = next(term for term in node.inputs if term is not None and term is not value)
+        ir.convenience.replace_all_uses_with(node.outputs[0], base)
+        graph.inputs.remove(inputs[name_a])
+        graph.inputs.remove(inputs[name_b])
+    common.RemoveUnusedNodesPass()(model)
+
+
+def relocate(model: ir.Model, places: Mapping[str, Place]) -> None:
+    """Makes the named weights be read from other places."""
+    for name, place in places.items():
+        point_to(model.graph.initializers[name], place)
+
+
+def shards_of(model: ir.Model) -> list[str]:
+    """The shards that a graph reads, in the order of its weights."""
+    tensors = (value.const_value for value in model.graph.initializers.values())
+    return list(
+        dict.fromkeys(str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor))
+    )
+
+
+def point_to(value: ir.Value, place: Place) -> None:
+    """Makes an initializer's bytes come from a shard."""
+    dtype = ir.DataType.from_numpy(place.dtype)
+    shape = ir.Shape(place.shape)
+    value.dtype = dtype
+    value.const_value = ir.ExternalTensor(
+        place.shard, place.offset, place.length, dtype, shape=shape, name=value.name or ""
+    )
+
+
+def constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    """The initializer of that name, made if it is not there."""
+    if name not in graph.initializers:
+        value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+        value.dtype = ir.DataType.from_numpy(array.dtype)
+        value.shape = ir.Shape(array.shape)
+        graph.register_initializer(value)
+    return graph.initializers[name]
+
+
+def parse(data: bytes) -> ir.Model:
+    """A model from the bytes that `serialize` gave."""
+    return ir.from_proto(onnx.ModelProto.FromString(data))
+
+
+def serialize(model: ir.Model) -> bytes:
+    """A model as bytes, without names and shapes of inner values; equal models give equal bytes."""
+    _rename(model.graph)
+    proto = ir.to_proto(model)
+    del proto.graph.value_info[:]
+    return proto.SerializeToString(deterministic=True)
+
+
+def _drop_zero_biases(graph: ir.Graph) -> None:
+    """Removes the zeros that torch's exporter computes as a bias for convolutions without one."""
+    for node in graph:
+        if node.op_type == "Conv" and len(node.inputs) == 3 and node.inputs[2] is not None:
+            source = node.inputs[2].producer()
+            if source is not None and source.op_type == "Expand":
+                filler = ir.convenience.get_const_tensor(source.inputs[0])
+                if filler is not None and not filler.numpy().any():
+                    node.resize_inputs(2)
+
+
+def _rename(graph: ir.Graph) -> None:
+    """Gives inner values short names in order, and nodes none."""
+    numbers: Iterator[int] = iter(range(1 << 30))
+    kept = {value.name for value in (*graph.inputs, *graph.outputs)} | set(graph.initializers)
+    inner = [value for node in graph for value in node.outputs if value.name not in kept]
+    for value in inner:  # two passes, so that a new name never meets an old one
+        value.name = None
+    for value in inner:
+        value.name = f"v{next(numbers)}"
+    for node in graph:
+        node.name = ""
+
+
+def _only_consumer(value: ir.Value) -> ir.Node:
+    (use,) = value.uses()
+    return use.node
+
+
+def _stored(value: ir.Value) -> Array:
+    assert value.const_value is not None
+    array = value.const_value.numpy()
+    return array.astype(_DTYPES.get(value.const_value.dtype, array.dtype))
+
+
+def _stored_bytes(value: ir.Value) -> int:
+    tensor = value.const_value
+    assert tensor is not None
+    return tensor.nbytes // (2 if tensor.dtype == ir.DataType.FLOAT else 1)
+
+
+def _fresh(name: str) -> ir.Value:
+    value = ir.Value(name=name)
+    value.dtype = ir.DataType.FLOAT
+    return value
