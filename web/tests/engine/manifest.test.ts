@@ -1,0 +1,45 @@
+import { afterEach, expect, test, vi } from "vitest";
+import { loadManifest } from "../../src/engine/manifest";
+import { tinyManifest } from "./bundle";
+
+afterEach(() => vi.unstubAllGlobals());
+
+const loaded = (body: string, status = 200) => {
+  vi.stubGlobal("fetch", async () => new Response(body, { status }));
+  return loadManifest("http://host/bundle/manifest.json");
+};
+
+test("a manifest of this version is read, unknown keys and all", async () => {
+  const manifest = { ...tinyManifest(), added_later: 1 };
+  expect(await loaded(JSON.stringify(manifest))).toEqual(manifest);
+});
+
+test.each([
+  [
+    "another version",
+    { ...tinyManifest(), schema_version: 2 },
+    /version 2; this page reads version 1/,
+  ],
+  ["no version", {}, /of version unknown/],
+  ["a missing part", { ...tinyManifest(), unet: undefined }, /unet is missing/],
+  ["a wrong type", { ...tinyManifest(), samplers: {} }, /samplers is not of type array/],
+  [
+    "a path upwards",
+    { ...tinyManifest(), slots: { url: "../slots.json", bytes: 1, sha256: "a".repeat(64) } },
+    /slots.url has a form that is not allowed/,
+  ],
+  [
+    "an unknown precision",
+    { ...tinyManifest(), unet: [{ ...tinyManifest().unet[0], graphs: [{ compute: "fp8" }] }] },
+    /unet\[0\].graphs\[0\]/,
+  ],
+])("%s is a problem that names the place", async (_, manifest, message) => {
+  const manifestLoaded = loaded(JSON.stringify(manifest));
+  await expect(manifestLoaded).rejects.toThrow(message);
+  await expect(manifestLoaded).rejects.toMatchObject({ code: "manifest" });
+});
+
+test("a page instead of JSON, and no file at all", async () => {
+  await expect(loaded("<html>")).rejects.toThrow(/it is not JSON/);
+  await expect(loaded("", 404)).rejects.toMatchObject({ code: "manifest" });
+});
