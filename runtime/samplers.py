@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from runtime.errors import BadFile
 from runtime.manifest import SamplerTable, Term
 from runtime.tensors import Float32
 
@@ -28,6 +29,9 @@ def run(
 
     Returns:
         The final latents, float32. Sums are taken in float64 and rounded once.
+
+    Raises:
+        BadFile: a step names a term that does not exist at that point.
     """
     last_use: dict[tuple[str, int], int] = {
         (kind, index): number
@@ -37,6 +41,9 @@ def run(
     basis: dict[tuple[str, int], Float32] = {("x", 0): np.float32(table.start_scale) * noise()}
 
     def weighted(terms: list[Term]) -> Float32:
+        if missing := [f"{kind}{index}" for kind, index, _ in terms if (kind, index) not in basis]:
+            what = f"step {number} uses {missing[0]}, which does not exist yet"
+            raise BadFile(what, where="sampler table", todo="export the bundle again")
         total = sum(weight * basis[kind, index].astype(float) for kind, index, weight in terms)
         return np.asarray(total, np.float32)
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -34,14 +36,15 @@ def slot(path: str, module: torch.nn.Module) -> Slot:
     )
 
 
-@pytest.fixture
-def table(tiny_unet: UNet2DConditionModel) -> SlotTable:
+@pytest.fixture(scope="session")
+def table(tiny_base: Path) -> SlotTable:
     """The transformer slot set of the tiny UNet, written down by hand."""
+    unet = UNet2DConditionModel.from_pretrained(tiny_base / "unet", torch_dtype=torch.float32)
     return SlotTable(
         slot_set="transformer",
         slots=[
             slot(path, module)
-            for path, module in tiny_unet.named_modules()
+            for path, module in unet.named_modules()
             if "attentions" in path and path.endswith(TARGETS)
         ],
     )

@@ -4,6 +4,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from runtime import samplers
+from runtime.errors import BadFile
 from runtime.manifest import SamplerStep, SamplerTable
 from runtime.noise import Generator
 from runtime.tensors import Float32
@@ -72,3 +73,11 @@ def test_every_step_is_reported_with_its_latents() -> None:
         lambda done, latents: seen.append((done, float(latents.max()))),
     )
     assert seen == [(1, 0.5)]
+
+
+@pytest.mark.parametrize("term", [("e", 1, 1.0), ("x", 2, 1.0), ("z", 0, 1.0)])
+def test_a_term_that_does_not_exist_yet_is_named(term: tuple[str, int, float]) -> None:
+    step = SamplerStep(timestep=1, input=[("x", 0, 1)], next=[term], noise=False)
+    table = SamplerTable(start_scale=1, steps=[step])
+    with pytest.raises(BadFile, match=f"step 0 uses {term[0]}{term[1]}"):
+        samplers.run(table, lambda: np.ones(SHAPE, np.float32), denoise)
