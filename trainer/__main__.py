@@ -1,6 +1,5 @@
 """The command `python -m trainer`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from runtime.commands import run
 from runtime.errors import BrushletError
 from trainer.config import TrainConfig, make_config, parse_assignments, read_toml
 from trainer.presets import draw_dataset, preset
@@ -17,6 +17,10 @@ DRAWN = Path(".work/datasets")
 LORAS = Path("models/loras")
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
 def main(
     name: Annotated[
         str, typer.Argument(help="The style: miyazaki, gothic, cyberpunk, or a name of your own.")
@@ -52,11 +56,7 @@ def main(
     if settings:
         console.print(settings_table())
         return
-    try:
-        _train(console, name, data, base, out, config, assignments or [], restart)
-    except BrushletError as error:
-        Console(stderr=True).print(f"error: {error}", markup=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+    _train(console, name, data, base, out, config, assignments or [], restart)
 
 
 def _train(
@@ -102,4 +102,4 @@ def settings_table() -> Table:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(app)

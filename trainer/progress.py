@@ -6,24 +6,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+
+from runtime.commands import progress_bar
 
 QUIET_LINES = 10
 """Lines a training prints where no bar can be drawn (a log file)."""
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.2f} steps/s" if task.speed else "-- steps/s")
 
 
 class TrainingBar:
@@ -31,18 +18,11 @@ class TrainingBar:
 
     def __init__(self, console: Console, title: str, steps: int, done: int) -> None:
         self._console = console
+        self._title = title
         self._steps = steps
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            _Rate(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task(title, total=steps, completed=done, loss=0.0)
+        self._bar = progress_bar()
+        self._bar.disable = not console.is_terminal
+        self._task = self._bar.add_task(title, total=steps, completed=done)
 
     def __enter__(self) -> "TrainingBar":
         self._bar.start()
@@ -53,7 +33,7 @@ class TrainingBar:
 
     def step(self, done: int, loss: float) -> None:
         """Shows that `done` steps are behind us, with the running mean of the loss."""
-        self._bar.update(self._task, completed=done, loss=loss)
+        self._bar.update(self._task, completed=done, description=f"{self._title}, loss {loss:.4f}")
         if not self._console.is_terminal and done % max(1, self._steps // QUIET_LINES) == 0:
             self._console.print(f"step {done} of {self._steps}, loss {loss:.4f}")
 

@@ -4,17 +4,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import trainer.__main__ as command
+from runtime.commands import run
+from trainer.__main__ import app
 from trainer.config import TrainConfig
 
 runner = CliRunner()
-
-
-@pytest.fixture
-def app() -> command.typer.Typer:
-    app = command.typer.Typer()
-    app.command()(command.main)
-    return app
 
 
 @pytest.mark.parametrize(
@@ -28,21 +22,23 @@ def app() -> command.typer.Typer:
     ],
 )
 def test_an_error_is_one_clear_line(
-    app: command.typer.Typer,
     arguments: list[str],
     complaint: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = runner.invoke(app, arguments)
-    assert result.exit_code == 2
-    assert complaint in result.stderr
-    assert result.stderr.count("\n") == 1
+    monkeypatch.setattr("sys.argv", ["trainer", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        run(app)
+    errors = capsys.readouterr().err
+    assert complaint in errors
+    assert errors.count("\n") == 1
 
 
 def test_an_embedded_style_is_drawn_and_trained(
-    app: command.typer.Typer, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("few.toml").write_text("steps = 2\nwarmup_steps = 0\nbatch_size = 2\n")
@@ -54,7 +50,7 @@ def test_an_embedded_style_is_drawn_and_trained(
     assert Path("models/loras/gothic.safetensors").is_file()
 
 
-def test_settings_lists_every_setting(app: command.typer.Typer) -> None:
+def test_settings_lists_every_setting() -> None:
     result = runner.invoke(app, ["--settings"])
     assert result.exit_code == 0
     for key in TrainConfig.model_fields:
