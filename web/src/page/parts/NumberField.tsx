@@ -1,0 +1,52 @@
+import { useId, useState } from "react";
+import { useTranslation } from "react-i18next";
+
+/** A number that is only taken over while it lies between `min` and `max`. */
+export function NumberField(props: {
+  label: string;
+  testId: string;
+  value: number;
+  min: number;
+  max: number;
+  step: number;
+  onChange: (value: number) => void;
+  hideLabel?: boolean;
+  hint?: string;
+}) {
+  const { label, testId, value, min, max, step, onChange, hideLabel, hint } = props;
+  const { t } = useTranslation();
+  const id = useId();
+  /** What stands in the field while it is not (yet) a valid number. */
+  const [draft, setDraft] = useState<string>();
+
+  const valid = (text: string) => {
+    const number = Number(text);
+    const whole = step % 1 !== 0 || Number.isInteger(number);
+    return text.trim() !== "" && number >= min && number <= max && whole;
+  };
+
+  return (
+    <div className="field">
+      <label className={hideLabel ? "unseen" : "hint"} htmlFor={id}>
+        {label}
+      </label>
+      <input
+        id={id}
+        type="number"
+        inputMode={step % 1 === 0 ? "numeric" : "decimal"}
+        data-testid={testId}
+        min={min}
+        max={max}
+        step={step}
+        value={draft ?? Number(value.toFixed(4))}
+        aria-invalid={draft !== undefined && !valid(draft)}
+        title={hint ?? t("settings.range", { min, max })}
+        onChange={({ target }) => {
+          setDraft(target.value);
+          if (valid(target.value)) onChange(Number(target.value));
+        }}
+        onBlur={() => setDraft(undefined)}
+      />
+    </div>
+  );
+}

@@ -1,0 +1,112 @@
+/**
+ * Draws the page for people to look at, on a painted-on engine:
+ *
+ *   node tests/page/screenshot.mjs [OUT]     all states, widths, languages and colour schemes
+ *   node tests/page/screenshot.mjs --serve   serves the same page to a browser instead
+ *
+ * CHROMIUM names the browser (default /usr/bin/chromium).
+ */
+
+import { mkdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import react from "@vitejs/plugin-react";
+import { chromium } from "playwright-core";
+import { createServer } from "vite";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const server = await createServer({
+  root,
+  configFile: false,
+  plugins: [react()],
+  cacheDir: "node_modules/.vite-screenshot",
+  logLevel: "warn",
+});
+await server.listen();
+const page = `${server.resolvedUrls.local[0]}tests/page/fake/index.html`;
+
+if (process.argv.includes("--serve")) {
+  console.log(page);
+} else {
+  await shoot(process.argv[2] ?? "screenshots");
+  await server.close();
+}
+
+/** What is done before the picture is taken, by state. */
+function states() {
+  const generate = (tab) => tab.getByTestId("generate").click();
+  const finished = (tab) => tab.getByTestId("download").waitFor();
+  return {
+    opening: { query: "load=half", act: (tab) => tab.getByText(/12/).first().waitFor() },
+    empty: { query: "", act: (tab) => tab.locator("[data-testid=generate]:enabled").waitFor() },
+    drawing: {
+      query: "hold=9",
+      async act(tab) {
+        await generate(tab);
+        await tab.getByTestId("progress").getByText(/9/).first().waitFor();
+      },
+    },
+    result: {
+      query: "merged",
+      async act(tab) {
+        await tab.getByTestId("style-miyazaki").click();
+        await generate(tab);
+        await finished(tab);
+        await tab.getByTestId("style-miyazaki").click();
+        await tab.getByTestId("style-gothic").click();
+        await tab.getByTestId("dice").click();
+        await generate(tab);
+        await tab.getByTestId("progress").waitFor();
+        await finished(tab);
+        await tab.getByTestId("provider").click();
+        await tab.waitForTimeout(600);
+      },
+    },
+    damaged: { query: "problem=damaged", act: (tab) => tab.getByTestId("error").waitFor() },
+    "server-down": {
+      query: "problem=server-down",
+      async act(tab) {
+        await generate(tab);
+        await tab.getByTestId("error").waitFor();
+      },
+    },
+  };
+}
+
+async function shoot(out) {
+  await mkdir(out, { recursive: true });
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-quic", "--disable-background-networking"],
+  });
+  const only = process.env.ONLY?.split(",");
+  for (const [name, { query, act }] of Object.entries(states())) {
+    for (const [width, height] of [
+      [1280, 800],
+      [390, 844],
+      [360, 740],
+    ]) {
+      for (const locale of ["en", "zh"]) {
+        for (const colorScheme of ["light", "dark"]) {
+          const file = `${name}-${width}-${locale}-${colorScheme}`;
+          if (only && !only.some((part) => file.includes(part))) continue;
+          const tab = await browser.newPage({
+            viewport: { width, height },
+            locale: locale === "zh" ? "zh-CN" : "en-US",
+            colorScheme,
+          });
+          tab.on("pageerror", (error) => console.error(`${file}: ${error}`));
+          await tab.goto(`${page}?${query}`);
+          await act(tab);
+          await tab.screenshot({ path: `${out}/${file}.png`, fullPage: width < 1000 });
+          const overflow = await tab.evaluate(
+            () => document.documentElement.scrollWidth > innerWidth,
+          );
+          if (overflow) console.error(`${file}: wider than the window`);
+          await tab.close();
+          console.log(file);
+        }
+      }
+    }
+  }
+  await browser.close();
+}
