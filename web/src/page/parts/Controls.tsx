@@ -24,6 +24,7 @@ export function Controls(props: {
   return (
     <form
       className="stack"
+      noValidate // NumberField keeps its own rules: a guidance of 4.3 is no mistake
       onSubmit={(event) => {
         event.preventDefault();
         props.generate();

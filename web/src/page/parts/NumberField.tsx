@@ -1,7 +1,7 @@
 import { useId, useState } from "react";
 import { useTranslation } from "react-i18next";
 
-/** A number that is only taken over while it lies between `min` and `max`. */
+/** A number; what lies outside `min` and `max` is not taken over, and brought inside on leaving. */
 export function NumberField(props: {
   label: string;
   testId: string;
@@ -45,7 +45,13 @@ export function NumberField(props: {
           setDraft(target.value);
           if (valid(target.value)) onChange(Number(target.value));
         }}
-        onBlur={() => setDraft(undefined)}
+        onBlur={() => {
+          if (draft?.trim() && !valid(draft)) {
+            const inside = Math.min(max, Math.max(min, Number(draft)));
+            onChange(step % 1 === 0 ? Math.round(inside) : inside);
+          }
+          setDraft(undefined);
+        }}
       />
     </div>
   );
