@@ -91,12 +91,21 @@ export class NoiseGenerator {
   }
 }
 
-/** Uniforms to normals in place: `u1 = 1 - u[0:8]`, `u2 = u[8:16]`; cosines first, then sines. */
+const f32 = Math.fround;
+const TWO_PI = f32(2 * Math.PI);
+
+/**
+ * Uniforms to normals in place: `u1 = 1 - u[0:8]`, `u2 = u[8:16]`; cosines first, then sines.
+ *
+ * Rounded to float32 where torch rounds: within 4.8e-7 of torch over 4 million values. In double it
+ * would be 1.9e-6, nearly all of it the rounding of torch's angle.
+ */
 function boxMuller16(u: Float32Array): void {
   for (let i = 0; i < 8; i++) {
-    const radius = Math.sqrt(-2 * Math.log(1 - (u[i] as number)));
-    const theta = 2 * Math.PI * (u[i + 8] as number);
-    u[i] = radius * Math.cos(theta);
-    u[i + 8] = radius * Math.sin(theta);
+    const u1 = f32(1 - (u[i] as number));
+    const radius = f32(Math.sqrt(f32(-2 * f32(Math.log(u1)))));
+    const theta = f32(TWO_PI * (u[i + 8] as number));
+    u[i] = radius * f32(Math.cos(theta));
+    u[i + 8] = radius * f32(Math.sin(theta));
   }
 }

@@ -1,0 +1,105 @@
+/** Runs the engine's parts one by one: noise draws, and single steps on a chosen graph. */
+
+import { Files, startWork } from "../../src/engine/downloads";
+import { baseVariant, loadJson, loadManifest, styleNamed } from "../../src/engine/manifest";
+import { NoiseGenerator } from "../../src/engine/noise";
+import { readPack, stack } from "../../src/engine/packs";
+import { asProblem } from "../../src/engine/problems";
+import { loadRuntime } from "../../src/engine/runtimes";
+import type { Tensor } from "../../src/engine/safetensors";
+import { UNet } from "../../src/engine/unet";
+import { type JobResult, type NoiseJob, places, type StepJob } from "./jobs";
+import { fetchInputs, sendOutput } from "./tensorfile";
+
+const work = startWork({});
+const manifestUrl = new URL(places.manifest, location.href).href;
+const files = new Files(manifestUrl);
+const bundle = (async () => {
+  const manifest = await loadManifest(manifestUrl);
+  const { slots } = await loadJson(files, manifest.slots, "SlotTable", work);
+  return { manifest, slots };
+})();
+bundle.catch(() => {}); // told by the job that needs it
+
+/** The session of the last step job: jobs in a row on the same graph share it. */
+let current: { key: string; unet: UNet } | undefined;
+
+async function opened(job: StepJob): Promise<UNet> {
+  const { provider, threads = 1, compute, attention } = job;
+  const key = JSON.stringify([job.variant, provider, threads, compute, attention]);
+  if (current?.key === key) return current.unet;
+  await current?.unet.release();
+  current = undefined;
+  const { manifest } = await bundle;
+  const name = job.variant ?? baseVariant(manifest).name;
+  const graph = manifest.unet
+    .find((variant) => variant.name === name)
+    ?.graphs.find((graph) => graph.compute === compute && graph.attention === attention);
+  if (!graph) throw new Error(`the bundle has no graph ${name} ${compute} ${attention}`);
+  const shards = [];
+  for (const shard of graph.shards) {
+    const file = manifest.shards[shard];
+    if (file) shards.push({ name: file.url, bytes: await files.get(file, "shards", work) });
+  }
+  const runtime = await loadRuntime(provider, threads, new URL(places.runtime, location.href).href);
+  const bytes = await files.get(graph.file, "graphs", work);
+  current = { key, unet: await UNet.create(runtime, provider, bytes, shards) };
+  return current.unet;
+}
+
+/** The bundle's styles, stacked; nothing for a variant without slots. */
+async function stackedStyles({ variant, styles = [] }: StepJob): Promise<Map<string, Tensor>> {
+  const { manifest, slots } = await bundle;
+  const { name: base } = baseVariant(manifest);
+  if (!manifest.unet.find(({ name }) => name === (variant ?? base))?.slots) return new Map();
+  const packs = [];
+  for (const { name, strength } of styles) {
+    const { pack: file } = styleNamed(manifest, name);
+    if (!file) throw new Error(`${name} is no external style`);
+    const pack = readPack(await files.get(file, "style", work), manifest, slots, name);
+    packs.push({ pack, strength });
+  }
+  return stack(packs, slots);
+}
+
+async function step(job: StepJob): Promise<JobResult> {
+  const unet = await opened(job);
+  const inputs = await fetchInputs(job.inputs);
+  const take = (name: string): Tensor => {
+    const tensor = inputs.get(name);
+    if (!tensor) throw new Error(`${job.inputs} has no ${name}`);
+    inputs.delete(name);
+    return tensor;
+  };
+  const sample = take("sample");
+  const timestep = take("timestep").data[0] as number;
+  const embeds = take("encoder_hidden_states");
+  const lora = unet.prepareLora(inputs.size ? inputs : await stackedStyles(job));
+  const times: number[] = [];
+  let data = new Float32Array();
+  for (let i = 0; i < (job.repeat ?? 1); i++) {
+    const began = performance.now();
+    data = Float32Array.from(await unet.run(sample, timestep, embeds, lora));
+    times.push(performance.now() - began);
+  }
+  const output = await sendOutput(job.id, { out_sample: { data, shape: sample.shape } });
+  times.sort((a, b) => a - b);
+  return { id: job.id, ok: true, output, milliseconds: times[times.length >> 1] as number };
+}
+
+async function noise({ id, seed, sizes }: NoiseJob): Promise<JobResult> {
+  const generator = new NoiseGenerator(seed);
+  const draws = sizes.map((size, i) => [
+    `noise_${i}`,
+    { data: generator.randn(size), shape: [size] },
+  ]);
+  return { id, ok: true, output: await sendOutput(id, Object.fromEntries(draws)) };
+}
+
+globalThis.onmessage = async ({ data: job }: MessageEvent<NoiseJob | StepJob>) => {
+  try {
+    globalThis.postMessage(job.kind === "noise" ? await noise(job) : await step(job));
+  } catch (thrown) {
+    globalThis.postMessage({ id: job.id, ok: false, problem: asProblem(thrown).toWire() });
+  }
+};
