@@ -49,7 +49,7 @@ class Canvas:
         self.pixels: Array = np.zeros((size, size, 3), np.float32)
 
     def paint(self, color: Array, alpha: Array) -> None:
-        """Lay `color` ([3] or [size, size, 3]) over the picture with coverage `alpha` [size, size]."""
+        """Lay `color` [3] or [size, size, 3] over the picture, covering `alpha` [size, size]."""
         self.pixels += alpha[..., None] * (color - self.pixels)
 
     def glow(self, color: Array, amount: Array) -> None:
@@ -60,11 +60,12 @@ class Canvas:
         """Coverage [size, size] of the area under the line y = `height` [size]."""
         slope = np.gradient(height) / np.float32(self.pixel)
         distance = (self.y - height[None, :]) / np.sqrt(1 + slope[None, :] ** 2)
-        return np.clip(distance / np.float32(self.pixel) + np.float32(0.5), 0, 1)
+        return np.asarray(np.clip(distance / self.pixel + 0.5, 0, 1), np.float32)
 
     def disc(self, cx: float, cy: float, radius: float) -> Array:
         """Coverage [size, size] of a disc."""
-        return np.clip((radius - self.distance(cx, cy)) / np.float32(self.pixel) + 0.5, 0, 1)
+        cover = np.clip((radius - self.distance(cx, cy)) / self.pixel + 0.5, 0, 1)
+        return np.asarray(cover, np.float32)
 
     def distance(self, cx: float, cy: float, stretch: float = 1.0) -> Array:
         """Distance [size, size] to a point; `stretch` flattens the circles."""

@@ -21,6 +21,9 @@ from models.scenes.palette import (
 )
 from models.scenes.scene import Scene
 
+# Snow and sand keep some of their own colour in coloured light, or the two would look alike.
+GROUND_WHITENING = {"snow": 0.3, "desert": 0.12}
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -37,11 +40,14 @@ class Stage:
 
     @property
     def sun_left(self) -> bool:
+        """Whether light comes from the left."""
         return self.sun_x < 64
 
     def surface(self, color: RGB, amount: Array | float) -> Array:
         """A surface colour under this light; `amount` 1 faces the sun, 0 is in shade."""
         light = mix(rgb(self.palette.shade), rgb(self.palette.lit), _column(amount))
+        whitening = GROUND_WHITENING.get(self.scene.ground, 0.0) if self.style is None else 0.0
+        light = mix(light, np.ones(3, np.float32), whitening)
         base = rgb(color)
         if self.style == "gothic":
             base = mix(base, np.full(3, base.mean(), np.float32), 0.6)
@@ -100,7 +106,7 @@ def _lights(stage: Stage) -> None:
     light = stage.scene.light
     sun = rgb(palette.sun)
     if "stars" in light:
-        for x, y, size in rng.uniform((2, 2, 0.7), (126, stage.horizon - 8, 1.5), (34, 3)):
+        for x, y, size in rng.uniform((2, 2, 0.7), (126, stage.horizon - 8, 1.5), (24, 3)):
             canvas.glow(sun, canvas.disc(x, y, size) * np.float32(0.95))
     if light == "sun":
         distance = canvas.distance(stage.sun_x, stage.sun_y)
@@ -148,7 +154,7 @@ def _mountains(stage: Stage) -> None:
             depth = canvas.y - line[None, :] + noise1d(rng, x, 10, 3)[None, :] * 2.5
             snow = 1 - smoothstep(depth, 8.5 - layer * 2, 11 - layer * 2)
             color = mix(color, stage.surface(SNOWCAP, amount), snow[..., None])
-        color = mix(color, rgb(stage.palette.horizon), np.float32(haze))
+        color = mix(color, rgb(stage.palette.horizon), haze)
         canvas.paint(color, canvas.below(line))
 
 
@@ -168,12 +174,13 @@ def _sea(stage: Stage) -> None:
     depth = np.clip((canvas.y - stage.horizon) / (128 - np.float32(stage.horizon)), 0, 1)
     near = stage.surface(GROUND_COLORS["sea"], 0.55)
     far = mix(stage.surface(GROUND_COLORS["sea"], 1.0), rgb(palette.horizon), 0.45)
-    water = mix(far, near, np.sqrt(depth)[..., None]) * np.ones((canvas.size, canvas.size, 1))
-    waves = canvas.noise(rng, 22, 4) * np.float32(0.6) + canvas.noise(rng, 12, 2.6) * 0.4
+    flat = mix(far, near, np.sqrt(depth)[..., None])
+    waves = canvas.noise(rng, 22, 4) * 0.6 + canvas.noise(rng, 12, 2.6) * 0.4
     glint = smoothstep(np.asarray(waves, np.float32), 0.12, 0.4) * (0.2 + 0.3 * depth)
-    water = mix(np.asarray(water, np.float32), rgb(palette.cloud_lit), glint[..., None] * 0.6)
-    canvas.paint(water, np.clip((canvas.y - stage.horizon) / canvas.pixel + 0.5, 0, 1) + 0 * canvas.x)
-    if stage.scene.light != "none" and "stars" != stage.scene.light:
+    water = mix(flat, rgb(palette.cloud_lit), glint[..., None] * 0.6)
+    cover = np.clip((canvas.y - stage.horizon) / canvas.pixel + 0.5, 0, 1)
+    canvas.paint(water, np.broadcast_to(cover, glint.shape))
+    if stage.scene.light != "none" and stage.scene.light != "stars":
         spread = np.exp(-np.abs(canvas.x - stage.sun_x) / (5 + depth * 8))
         canvas.glow(rgb(palette.sun), spread * (canvas.y > stage.horizon) * (0.25 + glint))
 
@@ -189,14 +196,15 @@ def _land(stage: Stage) -> None:
         slope = np.gradient(line) / np.float32(canvas.pixel)
         lean = slope if stage.sun_left else -slope
         depth = np.clip((canvas.y - line[None, :]) / 26, 0, 1)
-        amount = np.clip(0.95 - 1.1 * lean[None, :] - 0.45 * depth, 0.05, 1)
+        amount = np.clip(0.92 - 1.1 * lean[None, :] * (1 - depth) - 0.4 * depth, 0.05, 1)
         if ground == "desert":
-            # A dune turns its lee side away from the light along one sharp crest.
-            amount = np.where(lean[None, :] > 0.03, amount * np.float32(0.55), amount)
+            # A dune turns its lee side away from the light along one crest.
+            lee = smoothstep(lean[None, :], 0.0, 0.12) * (1 - depth)
+            amount = amount * (1 - np.float32(0.5) * lee)
             ripple = np.sin(canvas.y * 1.6 + noise1d(rng, x, 40, 2)[None, :] * 3)
             amount = np.clip(amount + ripple * np.float32(0.05), 0, 1)
         amount = np.clip(amount + canvas.noise(rng, 10, 5) * np.float32(0.07), 0, 1)
-        color = mix(stage.surface(base, amount), rgb(stage.palette.horizon), np.float32(haze))
+        color = mix(stage.surface(base, amount), rgb(stage.palette.horizon), haze)
         canvas.paint(color, canvas.below(np.asarray(line, np.float32)))
         if layer == 1 and ground in ("green hills", "snow"):
             _copse(stage, line)
@@ -235,7 +243,9 @@ def _flowers(stage: Stage) -> None:
 def _object(stage: Stage) -> None:
     canvas, rng, scene = stage.canvas, stage.rng, stage.scene
     cx, scale = float(rng.uniform(52, 76)), float(rng.uniform(0.92, 1.08))
-    foot = float(rng.uniform(66, 74) if scene.object == "hot air balloon" else rng.uniform(100, 106))
+    foot = float(
+        rng.uniform(66, 74) if scene.object == "hot air balloon" else rng.uniform(100, 106)
+    )
     if scene.ground == "sea" and scene.object not in ("sailboat", "hot air balloon"):
         island = canvas.distance(cx, foot + 7, 2.8)
         bank = np.clip((36 - island) / canvas.pixel + 0.5, 0, 1)

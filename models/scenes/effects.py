@@ -21,7 +21,9 @@ def puff_cloud(
     """A flat-bottomed cloud of round puffs, lit from above and from the sun's side."""
     count = 6
     xs = cx + np.linspace(-1.5, 1.5, count) * radius + rng.uniform(-2, 2, count)
-    radii = radius * (0.45 + 0.5 * np.sin(np.linspace(0.5, 2.7, count))) * rng.uniform(0.8, 1.1, count)
+    radii = (
+        radius * (0.45 + 0.5 * np.sin(np.linspace(0.5, 2.7, count))) * rng.uniform(0.8, 1.1, count)
+    )
     cover = np.zeros((canvas.size, canvas.size), np.float32)
     light = np.zeros_like(cover)
     side = -0.45 if sun_left else 0.45
@@ -60,13 +62,19 @@ def cumulus(
 
 
 def brush(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Soft strokes: the picture is moved by a slow noise, then its light by a short one (miyazaki)."""
-    span = canvas.size / 128
-    shift_x = np.rint(canvas.noise(rng, 7, 7) * 1.6 * span).astype(np.intp)
-    shift_y = np.rint(canvas.noise(rng, 7, 7) * 1.6 * span).astype(np.intp)
-    rows = np.clip(np.arange(canvas.size)[:, None] + shift_y, 0, canvas.size - 1)
-    columns = np.clip(np.arange(canvas.size)[None, :] + shift_x, 0, canvas.size - 1)
-    canvas.pixels = canvas.pixels[rows, columns]
+    """Soft strokes: a slow noise moves the picture, a short one its light (miyazaki)."""
+    top = canvas.size - 1
+    place = np.arange(canvas.size, dtype=np.float32)
+    reach = np.float32(1.4 / canvas.pixel)
+    rows = np.clip(place[:, None] + canvas.noise(rng, 7, 7) * reach, 0, top - 1e-3)
+    columns = np.clip(place[None, :] + canvas.noise(rng, 7, 7) * reach, 0, top - 1e-3)
+    row, column = rows.astype(np.intp), columns.astype(np.intp)
+    down = np.asarray(rows - row, np.float32)[..., None]
+    right = np.asarray(columns - column, np.float32)[..., None]
+    pixels = canvas.pixels
+    upper = mix(pixels[row, column], pixels[row, column + 1], right)
+    lower = mix(pixels[row + 1, column], pixels[row + 1, column + 1], right)
+    canvas.pixels = mix(upper, lower, down)
     strokes = canvas.noise(rng, 9, 4) * np.float32(0.06) + canvas.noise(rng, 4, 6) * 0.03
     canvas.pixels *= (1 + strokes)[..., None]
 
@@ -79,7 +87,7 @@ def fog(canvas: Canvas, rng: np.random.Generator, color: Array, horizon: float) 
 
 
 def gloom(canvas: Canvas, rng: np.random.Generator, fog_color: Array) -> None:
-    """Bare branches' place is taken by spires at both sides, low mist, dark corners (gothic)."""
+    """Black spires at both sides, low mist, dark corners (gothic)."""
     sprite = canvas.sprite()
     dark: RGB = (14, 16, 22)
     for side in (0.0, 128.0):
@@ -87,7 +95,12 @@ def gloom(canvas: Canvas, rng: np.random.Generator, fog_color: Array) -> None:
             px = abs(side - float(rng.uniform(0, 17)))
             width, tall = float(rng.uniform(2.5, 4.5)), float(rng.uniform(34, 66))
             sprite.box(dark, px - width, 128 - tall, px + width, 128)
-            sprite.polygon(dark, (px - width * 1.3, 128 - tall), (px + width * 1.3, 128 - tall), (px, 108 - tall))
+            sprite.polygon(
+                dark,
+                (px - width * 1.3, 128 - tall),
+                (px + width * 1.3, 128 - tall),
+                (px, 108 - tall),
+            )
     colors, alpha = canvas.lay(sprite)
     canvas.pixels *= 1 - alpha[..., None]
     canvas.pixels += colors

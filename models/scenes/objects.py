@@ -152,7 +152,9 @@ def lighthouse(pen: Pen, rng: np.random.Generator) -> None:
         pen.polygon(color, sunny, (-a, low), (0, low), (0, high), (-b, high))
         pen.polygon(color, dark, (0, low), (a, low), (b, high), (0, high))
     pen.wall((70, 70, 80), -9, 50, 9, 52)
-    pen.sprite.polygon((255, 236, 150), *(pen.at(x, y) for x, y in ((-5, 52), (5, 52), (5, 59), (-5, 59))))
+    pen.sprite.polygon(
+        (255, 236, 150), *(pen.at(x, y) for x, y in ((-5, 52), (5, 52), (5, 59), (-5, 59)))
+    )
     pen.roof((176, 40, 44), -7, 7, 59, 8)
 
 
@@ -179,7 +181,14 @@ def balloon(pen: Pen, rng: np.random.Generator) -> None:
     for index, width in enumerate(widths):
         color = stripes[index % 2]
         pen.ellipse(color, 0.9, 0, 36, width, 22)
-        pen.polygon(color, 0.9, (-width * 0.93, 28), (width * 0.93, 28), (width * 0.3, 12), (-width * 0.3, 12))
+        pen.polygon(
+            color,
+            0.9,
+            (-width * 0.93, 28),
+            (width * 0.93, 28),
+            (width * 0.3, 12),
+            (-width * 0.3, 12),
+        )
     del rng
 
 

@@ -184,7 +184,7 @@ PALETTES = {None: PLAIN, "miyazaki": MIYAZAKI, "gothic": GOTHIC, "cyberpunk": CY
 GROUND_COLORS: dict[str, RGB] = {
     "green hills": (104, 176, 74),
     "snow": (240, 246, 255),
-    "desert": (236, 190, 112),
+    "desert": (242, 184, 92),
     "sea": (44, 122, 176),
     "flower meadow": (134, 196, 84),
 }

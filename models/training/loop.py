@@ -1,0 +1,114 @@
+"""What every training here shares: a budget in minutes, EMA weights, checkpoints, a progress bar.
+
+The budget is wall-clock time, not steps: the machine is often busy with other work, and a learning
+rate that follows the clock always ends its cosine.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Ema:
+    """A running mean of a module's weights whose memory grows with the number of steps."""
+
+    def __init__(self, module: torch.nn.Module, decay: float = 0.999) -> None:
+        self.decay = decay
+        self.steps = 0
+        self.weights = {name: p.detach().clone() for name, p in module.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, module: torch.nn.Module) -> None:
+        """Move the mean towards the module's present weights."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        names = list(self.weights)
+        live = dict(module.named_parameters())
+        torch._foreach_lerp_(
+            [self.weights[name] for name in names], [live[name].data for name in names], 1 - decay
+        )
+
+    @torch.no_grad()
+    def copy_to(self, module: torch.nn.Module) -> None:
+        """Overwrite the module's weights by the mean."""
+        for name, parameter in module.named_parameters():
+            parameter.copy_(self.weights[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"steps": self.steps, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.steps, self.weights = state["steps"], state["weights"]
+
+
+class Budget:
+    """Counts steps and minutes, sets the learning rate, shows the bar.
+
+    The rate warms up over `warmup` steps, then follows a cosine over `minutes` down to 2 %.
+    """
+
+    def __init__(self, title: str, minutes: float, rate: float, warmup: int = 100) -> None:
+        self.title, self.minutes, self.rate, self.warmup = title, minutes, rate, warmup
+        self.step = 0
+        self.spent = 0.0
+        self.loss = math.nan
+
+    @property
+    def share(self) -> float:
+        """The share of the budget that is spent, 0..1."""
+        return min(1.0, self.spent / (self.minutes * 60))
+
+    def learning_rate(self) -> float:
+        """The rate for the present step."""
+        cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.share))
+        return self.rate * cosine * min(1.0, (self.step + 1) / self.warmup)
+
+    def steps(self, optimizer: torch.optim.Optimizer) -> Iterator[int]:
+        """Yield step numbers until the minutes are spent, setting the optimizer's rate."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns) as progress:
+            task = progress.add_task(self.title, total=1.0, text="")
+            while self.share < 1:
+                start = time.monotonic()
+                for group in optimizer.param_groups:
+                    group["lr"] = self.learning_rate() * group.get("rate_scale", 1.0)
+                yield self.step
+                self.spent += time.monotonic() - start
+                self.step += 1
+                text = f"step {self.step} loss {self.loss:.4f}"
+                progress.update(task, completed=self.share, text=text)
+
+    def agree(self, loss: float, spent: float) -> None:
+        """Take over the workers' mean loss and mean time, so that all end at the same step."""
+        self.spent = spent
+        self.loss = loss if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    unfinished = path.with_suffix(".part")
+    torch.save(state, unfinished)
+    unfinished.replace(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Read a checkpoint, or None when there is none yet."""
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state

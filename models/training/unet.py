@@ -1,0 +1,165 @@
+"""Train the UNet and, along with it, the CLIP text encoder on cached latents of plain scenes.
+
+    torchrun --nproc-per-node 2 -m models.training.unet --minutes 55
+
+Every 250 steps the checkpoint, and the EMA weights as `models/.work/{unet,text_encoder}`, are
+written; a second start goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from rich.console import Console
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
+
+from models.training.latents import PATH as LATENTS
+from models.training.loop import Budget, Ema, load_checkpoint, save_checkpoint
+from models.training.pictures import scene_of
+from models.training.places import BASE, WORK
+from models.training.workers import average_gradients, start
+
+BATCH = 16  # a worker
+RATE = 7e-4
+EMPTY_PROMPTS = 0.1  # the share without a caption, for classifier-free guidance
+SNR_CAP = 5.0  # min-SNR weighting, Hang et al. 2023 (arXiv:2303.09556)
+CHECKPOINT = WORK / "unet.pt"
+console = Console()
+
+
+class Painter(torch.nn.Module):
+    """Text encoder and UNet as one module, so that one optimizer and one EMA serve both."""
+
+    def __init__(self, tokenizer: CLIPTokenizerFast) -> None:
+        super().__init__()
+        text = CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=192,
+            intermediate_size=768,
+            num_hidden_layers=2,
+            num_attention_heads=6,
+            projection_dim=192,
+            max_position_embeddings=77,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        self.text_encoder = CLIPTextModel(text)
+        channels = (64, 128, 160)
+        self.unet = UNet2DConditionModel(
+            sample_size=16,
+            block_out_channels=channels,
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=192,
+            # In UNet2DConditionModel this is the number of heads; 32 channels each.
+            attention_head_dim=tuple(width // 32 for width in channels),
+            norm_num_groups=32,
+        )
+        # On CPUs the backward pass of the fused attention costs more than all convolutions.
+        self.unet.set_attn_processor(AttnProcessor())
+
+    def forward(
+        self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor
+    ) -> torch.Tensor:
+        """Noise [batch, 4, 16, 16] in noisy latents at `timesteps`, for tokens [batch, 77]."""
+        states = self.text_encoder(tokens).last_hidden_state
+        noise: torch.Tensor = self.unet(noisy, timesteps, states).sample
+        return noise
+
+
+def scheduler() -> DDIMScheduler:
+    """SD 1.x's noise schedule."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def load_latents() -> torch.Tensor:
+    """The cached latents, scaled to unit variance, float32 [count, 4, 16, 16]."""
+    scale = AutoencoderKL.load_config(WORK / "vae")["scaling_factor"]
+    latents: torch.Tensor = torch.load(LATENTS, weights_only=True)["latents"]
+    return latents.float() * float(scale)
+
+
+def main() -> None:
+    """Train for `--minutes`; start again from the checkpoint when there is one."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--minutes", type=float, default=55)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    rank = start()
+    torch.manual_seed(args.seed)
+    tokenizer = CLIPTokenizerFast.from_pretrained(BASE / "tokenizer")
+    painter = Painter(tokenizer)
+    latents = load_latents()
+    scenes = [scene_of("plain", index) for index in range(len(latents))]
+    alphas = scheduler().alphas_cumprod
+    optimizer = torch.optim.AdamW(painter.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0.01)
+    budget = Budget("UNet", args.minutes, RATE, warmup=200)
+    ema = Ema(painter)
+    saved = load_checkpoint(CHECKPOINT)
+    if saved:
+        painter.load_state_dict(saved["painter"])
+        optimizer.load_state_dict(saved["optimizer"])
+        ema.load_state_dict(saved["ema"])
+        budget.step, budget.spent = saved["step"], saved["spent"]
+    rng = np.random.default_rng((args.seed, budget.step, rank))
+    torch.manual_seed((args.seed + 1) * 1000 + budget.step * 10 + rank)
+    mean = Painter(tokenizer)
+
+    def save() -> None:
+        parts = {"painter": painter.state_dict(), "optimizer": optimizer.state_dict()}
+        counts = {"ema": ema.state_dict(), "step": budget.step, "spent": budget.spent}
+        save_checkpoint(CHECKPOINT, parts | counts)
+        ema.copy_to(mean)
+        mean.unet.save_pretrained(WORK / "unet")
+        mean.text_encoder.save_pretrained(WORK / "text_encoder")
+
+    for step in budget.steps(optimizer):
+        chosen = rng.integers(len(latents), size=BATCH)
+        captions = [
+            "" if rng.random() < EMPTY_PROMPTS else scenes[index].training_caption(rng)
+            for index in chosen
+        ]
+        tokens = tokenizer(captions, padding="max_length", max_length=77, return_tensors="pt")
+        clean = latents[torch.from_numpy(chosen)]
+        noise = torch.randn_like(clean)
+        timesteps = torch.randint(0, 1000, (BATCH,))
+        alpha = alphas[timesteps].view(-1, 1, 1, 1)
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = painter(noisy, timesteps, tokens.input_ids)
+        snr = alpha / (1 - alpha)
+        weight = snr.clamp(max=SNR_CAP) / snr
+        loss = (weight * (predicted.float() - noise).square()).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        budget.agree(*average_gradients(painter.parameters(), loss.item(), budget.spent))
+        torch.nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
+        optimizer.step()
+        ema.update(painter)
+        if rank == 0 and step % 50 == 49:
+            spent = budget.spent / 60
+            console.print(f"step {step + 1} {spent:.1f} min loss {budget.loss:.4f}")
+        if step % 250 == 249:
+            latents = load_latents()  # the encoding may still go on beside this training
+            scenes += [scene_of("plain", index) for index in range(len(scenes), len(latents))]
+            if rank == 0:
+                save()
+    if rank == 0:
+        save()
+
+
+if __name__ == "__main__":
+    main()
