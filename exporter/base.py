@@ -1,25 +1,22 @@
 """Exports a base pipeline: everything of a bundle but its styles."""
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-import torch
-from diffusers import StableDiffusionPipeline
-from diffusers.utils import logging as diffusers_logging
 
 from exporter import NAME, graphs
 from exporter.golden import (
+    GOLDEN_LEVEL,
     golden_inputs,
     golden_lora,
     reference_step,
-    stored_weights,
     write_golden,
 )
 from exporter.parity import Parity
 from exporter.parts import OUTPUTS, trace_parts
+from exporter.pipeline import load_pipeline
 from exporter.preview import latent_rgb
 from exporter.progress import Advance, Step
 from exporter.samplers import MAX_STEPS, RECIPES, sampler_tables
@@ -29,7 +26,6 @@ from exporter.staging import Stage, dump
 from exporter.tokenizer import export_tokenizer
 from exporter.unet import slot_widths, trace
 from exporter.variants import BASE_VARIANT, base_graphs, measure
-from runtime.errors import BadFile
 from runtime.manifest import (
     Graph,
     Manifest,
@@ -42,8 +38,6 @@ from runtime.manifest import (
     WeightPlace,
 )
 from runtime.tensors import Float32
-
-GOLDEN_LEVEL = "middle noise"  # the step a bundle carries; the gate measures the others too
 
 
 def export_base(
@@ -111,36 +105,6 @@ def export_base(
         slots=stage.add("slots", ".json", dump(table)),
     )
     return manifest, measured
-
-
-def load_pipeline(base: Path) -> Any:
-    """The pipeline in fp32, its weights rounded to the fp16 that a bundle stores.
-
-    Raises:
-        BadFile: diffusers cannot load it.
-    """
-    diffusers_logging.disable_progress_bar()
-    diffusers_logging.set_verbosity_error()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the libraries, about their own deprecations
-        try:
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                base,
-                torch_dtype=torch.float32,
-                safety_checker=None,
-                requires_safety_checker=False,
-                local_files_only=True,
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadFile(
-                f"diffusers cannot load it ({error})",
-                where=str(base),
-                todo="give a Stable Diffusion 1.x or 2.x pipeline in the diffusers layout",
-            ) from error
-    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-        stored_weights(part)
-        part.eval()
-    return pipeline
 
 
 def _model(pipeline: Any) -> Model:

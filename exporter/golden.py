@@ -24,6 +24,7 @@ _LARGEST = 32  # latent pixels a side: a browser checks itself in well under a s
 _TOKENS = 77
 # Fractions of the training timesteps: the first step of a run, its middle, its last.
 _NOISE_LEVELS = {"high noise": 0.98, "middle noise": 0.5, "low noise": 0.02}
+GOLDEN_LEVEL = "middle noise"  # the step a bundle carries; the gate measures the others too
 
 Feeds = dict[str, Float32]
 
@@ -59,13 +60,6 @@ def golden_lora(widths: Mapping[str, tuple[int, int]]) -> Feeds:
         ):
             feeds[name] = generator.randn(shape) * np.float32(LORA_STD)
     return feeds
-
-
-def stored_weights(module: nn.Module) -> None:
-    """Rounds every parameter to what a bundle stores (fp16), in place, computing in fp32."""
-    for parameter in module.parameters():
-        parameter.data = parameter.data.half().float()
-        parameter.requires_grad_(False)
 
 
 def reference_step(unet: Any, feeds: Mapping[str, Float32], lora: Feeds | None = None) -> Float32:

@@ -139,9 +139,7 @@ def relocate(model: ir.Model, places: Mapping[str, Place]) -> None:
 def shards_of(model: ir.Model) -> list[str]:
     """The shards that a graph reads, in the order of its weights."""
     tensors = (value.const_value for value in model.graph.initializers.values())
-    return list(
-        dict.fromkeys(str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor))
-    )
+    return list(dict.fromkeys(str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor)))
 
 
 def point_to(value: ir.Value, place: Place) -> None:
@@ -166,7 +164,8 @@ def constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
 
 def parse(data: bytes) -> ir.Model:
     """A model from the bytes that `serialize` gave."""
-    return ir.from_proto(onnx.ModelProto.FromString(data))
+    model: ir.Model = ir.from_proto(onnx.ModelProto.FromString(data))
+    return model
 
 
 def serialize(model: ir.Model) -> bytes:
@@ -174,7 +173,8 @@ def serialize(model: ir.Model) -> bytes:
     _rename(model.graph)
     proto = ir.to_proto(model)
     del proto.graph.value_info[:]
-    return proto.SerializeToString(deterministic=True)
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
 
 
 def _drop_zero_biases(graph: ir.Graph) -> None:
@@ -182,10 +182,10 @@ def _drop_zero_biases(graph: ir.Graph) -> None:
     for node in graph:
         if node.op_type == "Conv" and len(node.inputs) == 3 and node.inputs[2] is not None:
             source = node.inputs[2].producer()
-            if source is not None and source.op_type == "Expand":
-                filler = ir.convenience.get_const_tensor(source.inputs[0])
-                if filler is not None and not filler.numpy().any():
-                    node.resize_inputs(2)
+            filler = source.inputs[0] if source and source.op_type == "Expand" else None
+            tensor = ir.convenience.get_const_tensor(filler) if filler else None
+            if tensor is not None and not tensor.numpy().any():
+                node.resize_inputs(2)
 
 
 def _rename(graph: ir.Graph) -> None:

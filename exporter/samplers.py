@@ -7,7 +7,7 @@ over the whole past would hold 2n terms.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,6 +30,7 @@ from runtime.manifest import SamplerStep, SamplerTable, SamplerTables, Term
 MAX_STEPS = 50
 _EXACT = 1e-9  # largest deviation of a rewritten row from the run, over float64 unit vectors
 _LARGEST = 100.0  # a row with larger weights would cancel digits in float32
+_NOTHING = 1e-14  # a smaller weight is the solver's rounding
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 Name = tuple[Literal["x", "e", "z"], int]
@@ -97,25 +98,18 @@ def sampler_tables(
 
 
 def sampler_table(name: str, config: Mapping[str, Any], steps: int) -> SamplerTable:
-    """The run of `steps` model calls."""
+    """The run of `steps` model calls; raises as `sampler_tables`."""
     run = _unit_run(make_scheduler(name, config), steps)
-    rows = []
-    for i, timestep in enumerate(run.timesteps):
-        noisy = ("z", i) in run.vectors
-        here: list[Name] = [("x", i)]
-        rows.append(
-            SamplerStep(
-                timestep=timestep,
-                input=_row(run.vectors, run.inputs[i], [here], f"{name}, {steps} steps, input {i}"),
-                next=_row(
-                    run.vectors,
-                    run.vectors["x", i + 1],
-                    _candidates(run.vectors, i),
-                    f"{name}, {steps} steps, row {i}",
-                ),
-                noise=noisy,
-            )
+    where = f"{name}, {steps} steps"
+    rows = [
+        SamplerStep(
+            timestep=timestep,
+            input=_row(run, run.inputs[i], [[("x", i)]], where),
+            next=_row(run, run.vectors["x", i + 1], _candidates(run, i), where),
+            noise=("z", i) in run.vectors,
         )
+        for i, timestep in enumerate(run.timesteps)
+    ]
     return SamplerTable(start_scale=run.start_scale, steps=rows)
 
 
@@ -131,12 +125,10 @@ class _Float64(torch.Tensor):
     """A float64 tensor that stays one when a scheduler upcasts to float32 "for precision"."""
 
     @classmethod
-    def __torch_function__(
-        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.Tensor.to and torch.float32 in args:
             return args[0]
-        return super().__torch_function__(func, types, args, kwargs or {})
+        return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
 
 
 def _unit_run(scheduler: Any, steps: int) -> _Run:
@@ -200,32 +192,26 @@ def _vector(tensor: torch.Tensor) -> Vector:
     return vector
 
 
-def _candidates(vectors: Mapping[Name, Vector], i: int) -> Iterator[list[Name]]:
+def _candidates(run: _Run, i: int) -> Iterator[list[Name]]:
+    """What the latent after call i may be a sum of, the smallest set first."""
     for xs, es in _LOCAL:
         names: list[Name] = [("x", i + k) for k in xs]
         names += [("e", i + k) for k in es]
-        yield [name for name in [*names, ("z", i)] if name in vectors]
-    yield [name for name in vectors if name[0] != "x" or name[1] == 0]  # the whole past
+        yield [name for name in [*names, ("z", i)] if name in run.vectors]
+    yield [name for name in run.vectors if name == ("x", 0) or (name[0] != "x" and name[1] <= i)]
 
 
-def _row(
-    vectors: Mapping[Name, Vector],
-    target: Vector,
-    candidates: Any,
-    where: str,
-) -> list[Term]:
-    """`target` as a weighted sum of the first candidate set that gives it exactly."""
+def _row(run: _Run, target: Vector, candidates: Iterable[list[Name]], where: str) -> list[Term]:
+    """`target` as a weighted sum of the first set of candidates that gives it exactly."""
     for names in candidates:
-        known = [name for name in names if name in vectors and name[1] < len(target)]
-        basis = np.stack([vectors[name] for name in known], axis=1)
+        basis = np.stack([run.vectors[name] for name in names], axis=1)
         weights = np.linalg.lstsq(basis, target, rcond=1e-12)[0]
-        weights[np.abs(weights) < 1e-14] = 0.0
-        scale = max(1.0, float(np.abs(target).max()))
-        exact = np.abs(basis @ weights - target).max() < _EXACT * scale
-        if exact and np.abs(weights).max() < _LARGEST:
+        weights[np.abs(weights) < _NOTHING] = 0.0
+        error = np.abs(basis @ weights - target).max() / max(1.0, np.abs(target).max())
+        if error < _EXACT and np.abs(weights).max() < _LARGEST:
             return [
-                (kind, index, float(weight))
-                for (kind, index), weight in zip(known, weights, strict=True)
+                (kind, index, float(f"{weight:.15g}"))  # 1.0000000000000002 is 1
+                for (kind, index), weight in zip(names, weights, strict=True)
                 if weight
             ]
     raise BrushletError(
@@ -233,5 +219,3 @@ def _row(
         where=where,
         todo="leave the sampler out",
     )
-
-

@@ -67,6 +67,8 @@ def ldm_path(path: str, unet_config: Mapping[str, Any]) -> str | None:
         return f"middle_block.1.{rest}"
     block = int(match["block"]) * (layers + 1) + index
     # Block 0 of the way down is conv_in, and each level ends in a downsampler of its own number.
-    return f"input_blocks.{block + 1}.1.{rest}" if match["way"] == "down" else (
-        f"output_blocks.{block}.1.{rest}"
+    return (
+        f"input_blocks.{block + 1}.1.{rest}"
+        if match["way"] == "down"
+        else (f"output_blocks.{block}.1.{rest}")
     )
