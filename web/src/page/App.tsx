@@ -78,7 +78,13 @@ export function App({ services }: { services: Services }) {
             />
           )}
         </section>
-        <Stage engine={engine} painter={painter} change={change} generate={generate} />
+        <Stage
+          engine={engine}
+          painter={painter}
+          settings={settings}
+          change={change}
+          generate={generate}
+        />
       </main>
       <Announcer ready={ready} painter={painter} />
     </>

@@ -16,6 +16,8 @@ export type Phase =
 export interface Painted {
   png: Blob;
   milliseconds: number;
+  /** Tokens of the prompts that were not read. */
+  cut: number;
 }
 
 /** The last words and what they became: a moved slider must not ask the server again. */
@@ -69,5 +71,5 @@ export async function draw(
   if (!outcome.ok) throw new Trouble(outcome.problem);
   onPhase({ name: "developing" });
   const png = await server.decode(outcome.value.latents, signal);
-  return { png, milliseconds: outcome.value.milliseconds };
+  return { png, milliseconds: outcome.value.milliseconds, cut: embeddings.cut };
 }

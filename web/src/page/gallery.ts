@@ -11,6 +11,8 @@ export interface Picture {
   /** What the controls said, to go back to. */
   settings: Settings;
   milliseconds: number;
+  /** Tokens of the prompts that were not read. */
+  cut: number;
 }
 
 /** As many as a filmstrip shows; older ones are let go. */

@@ -6,7 +6,9 @@ export interface PageProblem {
   code:
     | WorkerProblem["code"]
     | "server-down" // no answer at all
-    | "server-refused" // an answer that says no, as RFC 9457 problem JSON
+    | "server-busy" // not ready yet, or too much to do
+    | "server-refused" // it says no to what it was asked
+    | "server-failed" // it broke
     | "server-reply"; // an answer that is not what was asked for
   message: string;
   /** The file, address, style or field concerned. */

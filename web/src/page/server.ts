@@ -1,6 +1,6 @@
 /** The server's part: words to embeddings, latents to a picture. */
 
-import { parseSafetensors } from "../engine/safetensors";
+import { parseSafetensors, type TensorFile } from "../engine/safetensors";
 import type { WireTensor } from "../worker/protocol";
 import { Trouble } from "./problem";
 import { dumpSafetensors } from "./tensors";
@@ -10,10 +10,12 @@ export interface Words {
   negativePrompt: string;
 }
 
-/** `[1, tokens, width]` each. */
 export interface Embeddings {
+  /** `[1, tokens, width]` each. */
   promptEmbeds: WireTensor;
   negativePromptEmbeds: WireTensor;
+  /** Tokens at the end of either prompt for which there was no room. */
+  cut: number;
 }
 
 export interface Server {
@@ -24,17 +26,34 @@ export interface Server {
   ready(signal: AbortSignal): Promise<void>;
 }
 
-/** The text of an RFC 9457 problem, or of whatever else came with the status. */
-async function reasonIn(response: Response): Promise<string> {
-  const text = await response.text();
-  try {
-    const { title, detail } = JSON.parse(text) as { title?: unknown; detail?: unknown };
-    const parts = [title, detail].filter((part) => typeof part === "string");
-    if (parts.length) return parts.join(": ");
-  } catch {
-    // not JSON: a proxy's page, say; the status must do
+/** What a brushlet server says when it says no: RFC 9457 problem JSON, with two members more. */
+interface Refusal {
+  title?: string;
+  detail?: string;
+  where?: string;
+  todo?: string;
+}
+
+/** The refusal in an answer; undefined when something else than our server wrote it. */
+async function refusalIn(response: Response): Promise<Refusal | undefined> {
+  if (!response.headers.get("Content-Type")?.includes("json")) return undefined;
+  const body = (await response.json().catch(() => undefined)) as unknown;
+  return typeof body === "object" && body !== null ? body : undefined;
+}
+
+async function troubleIn(response: Response, url: string): Promise<Trouble> {
+  const { status, statusText } = response;
+  const refusal = await refusalIn(response);
+  if (!refusal) {
+    // A proxy in front of a server that is down, or a static host where there is none at all.
+    const gone = [404, 405, 501, 502, 503, 504].includes(status);
+    const message = `${status} ${statusText}`.trim();
+    return new Trouble({ code: gone ? "server-down" : "server-failed", message, where: url });
   }
-  return `${response.status} ${response.statusText}`.trim();
+  const code = status === 503 ? "server-busy" : status > 499 ? "server-failed" : "server-refused";
+  const { title = String(status), detail = title, where, todo } = refusal;
+  const message = [detail, todo].filter(Boolean).join("; ");
+  return new Trouble({ code, message, where: where || url });
 }
 
 /** Talks to the server whose root is `base`, an absolute URL. */
@@ -44,27 +63,18 @@ export function createServer(
 ): Server {
   async function call(path: string, init: RequestInit): Promise<Response> {
     const url = new URL(path, base).href;
-    let response: Response;
     try {
-      response = await fetcher(url, init);
+      return await fetcher(url, init);
     } catch (thrown) {
       if (init.signal?.aborted) throw thrown;
       throw new Trouble({ code: "server-down", message: "", where: url });
     }
-    // A proxy in front of a server that is down answers in its place.
-    if ([502, 503, 504].includes(response.status)) {
-      throw new Trouble({ code: "server-down", message: await reasonIn(response), where: url });
-    }
-    return response;
   }
 
   async function ask(path: string, init: RequestInit): Promise<Response> {
     const response = await call(path, init);
-    if (!response.ok) {
-      const where = new URL(path, base).href;
-      throw new Trouble({ code: "server-refused", message: await reasonIn(response), where });
-    }
-    return response;
+    if (response.ok) return response;
+    throw await troubleIn(response, new URL(path, base).href);
   }
 
   return {
@@ -75,16 +85,18 @@ export function createServer(
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ prompt, negative_prompt: negativePrompt }),
       });
-      const tensors = readTensors(await response.arrayBuffer(), response.url);
+      const { tensors, metadata } = readFile(await response.arrayBuffer(), response.url);
       const take = (name: string) => {
         const tensor = tensors.get(name);
         if (tensor) return tensor;
         const message = `The answer has no tensor “${name}”.`;
         throw new Trouble({ code: "server-reply", message, where: response.url });
       };
+      const cut = (name: string) => Number(metadata.get(name) ?? 0);
       return {
         promptEmbeds: take("prompt_embeds"),
         negativePromptEmbeds: take("negative_prompt_embeds"),
+        cut: cut("prompt_tokens_cut") + cut("negative_prompt_tokens_cut"),
       };
     },
 
@@ -102,14 +114,15 @@ export function createServer(
     },
 
     async ready(signal) {
-      await call("readyz", { signal });
+      const response = await call("readyz", { signal });
+      if (response.status > 499) throw await troubleIn(response, response.url);
     },
   };
 }
 
-function readTensors(body: ArrayBuffer, where: string): Map<string, WireTensor> {
+function readFile(body: ArrayBuffer, where: string): TensorFile {
   try {
-    return parseSafetensors(new Uint8Array(body), "The server's answer").tensors;
+    return parseSafetensors(new Uint8Array(body), "The server's answer");
   } catch (thrown) {
     const message = thrown instanceof Error ? thrown.message : String(thrown);
     throw new Trouble({ code: "server-reply", message, where });

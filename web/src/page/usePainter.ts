@@ -91,9 +91,9 @@ export function usePainter(services: Services, { manifest, ready }: Engine): Pai
       }
       setEnded("done");
       count.current += 1;
-      const { png, milliseconds } = result.painted;
+      const { png, ...rest } = result.painted;
       const url = URL.createObjectURL(png);
-      const picture = { number: count.current, url, order, settings, milliseconds };
+      const picture = { number: count.current, url, order, settings, ...rest };
       const hung = hang(wall.current, picture);
       for (const { url } of hung.dropped) URL.revokeObjectURL(url);
       wall.current = hung.pictures;

@@ -170,6 +170,14 @@ describe("painting", () => {
     });
   });
 
+  test("says when the prompt was too long to be read whole", async () => {
+    const page = await openReady();
+    await page.user.click(byId("prompt"));
+    await page.user.paste(", a castle".repeat(30));
+    await paint(page);
+    screen.getByText("The prompt is too long: its last 5 word pieces were not read.");
+  });
+
   test("takes no number that cannot be", async () => {
     const page = await openReady();
     await page.user.clear(byId("steps"));

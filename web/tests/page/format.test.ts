@@ -49,6 +49,7 @@ const picture = (number: number): Picture => ({
   },
   settings: {} as Picture["settings"],
   milliseconds: 1,
+  cut: 0,
 });
 
 test("the wall keeps the newest pictures and names those it lets go", () => {

@@ -97,7 +97,11 @@ async function shoot(out) {
           tab.on("pageerror", (error) => console.error(`${file}: ${error}`));
           await tab.goto(`${page}?${query}`);
           await act(tab);
-          await tab.screenshot({ path: `${out}/${file}.png`, fullPage: width < 1000 });
+          await tab.screenshot({ path: `${out}/${file}.png` });
+          if (width < 1000) {
+            await tab.evaluate(() => scrollTo(0, innerHeight * 0.75));
+            await tab.screenshot({ path: `${out}/${file}-below.png` });
+          }
           const overflow = await tab.evaluate(
             () => document.documentElement.scrollWidth > innerWidth,
           );

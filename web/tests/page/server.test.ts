@@ -58,23 +58,65 @@ test("a server that is down is named with its address", async () => {
   });
 });
 
-test("a proxy's word for a server that is down is the same", async () => {
-  const { server } = serverThat(
-    () => new Response("<h1>Bad Gateway</h1>", { status: 502, statusText: "Bad Gateway" }),
-  );
-  expect(await problemOf(server.ready(signal))).toMatchObject({
+const problemJson = (status: number, body: object) =>
+  new Response(JSON.stringify(body), {
+    status,
+    headers: { "Content-Type": "application/problem+json" },
+  });
+
+test.each([
+  [502, "a proxy in front of a server that is down"],
+  [405, "a static host without a server"],
+])("%i from %s means that it is down", async (status) => {
+  const { server } = serverThat(() => new Response("<h1>", { status, statusText: "No" }));
+  expect(await problemOf(server.encode(words, signal))).toMatchObject({
     code: "server-down",
-    message: "502 Bad Gateway",
+    message: `${status} No`,
   });
 });
 
 test("a refusal brings the server's own words", async () => {
-  const body = JSON.stringify({ title: "Prompt too long", detail: "Use at most 2000 characters." });
-  const { server } = serverThat(() => new Response(body, { status: 422 }));
-  expect(await problemOf(server.encode(words, signal))).toMatchObject({
+  const body = {
+    title: "Bad Request",
+    detail: "prompt is too long",
+    where: "prompt",
+    todo: "shorten it",
+  };
+  const { server } = serverThat(() => problemJson(422, body));
+  expect(await problemOf(server.encode(words, signal))).toEqual({
     code: "server-refused",
-    message: "Prompt too long: Use at most 2000 characters.",
+    message: "prompt is too long; shorten it",
+    where: "prompt",
   });
+});
+
+test.each([
+  [503, "server-busy"],
+  [500, "server-failed"],
+])("problem JSON with %i is %s", async (status, code) => {
+  const { server } = serverThat(() => problemJson(status, { title: "Oh" }));
+  expect(await problemOf(server.ready(signal))).toMatchObject({ code, message: "Oh" });
+});
+
+test("a host that knows no readyz may still be a server", async () => {
+  const { server } = serverThat(() => new Response("", { status: 404 }));
+  await server.ready(signal);
+});
+
+test("words that found no room are counted", async () => {
+  const body = dumpSafetensors({ prompt_embeds: tensor, negative_prompt_embeds: tensor });
+  const header = new TextDecoder().decode(
+    body.subarray(8, 8 + (body[0] ?? 0) + (body[1] ?? 0) * 256),
+  );
+  const metadata = { prompt_tokens_cut: "3", negative_prompt_tokens_cut: "0" };
+  const text = JSON.stringify({ ...JSON.parse(header), __metadata__: metadata });
+  const file = new Blob([
+    BigUint64Array.of(BigInt(text.length)),
+    text,
+    body.subarray(8 + header.length),
+  ]);
+  const { server } = serverThat(() => new Response(file));
+  expect((await server.encode(words, signal)).cut).toBe(3);
 });
 
 test.each([

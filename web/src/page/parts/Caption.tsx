@@ -2,7 +2,7 @@ import { useTranslation } from "react-i18next";
 import type { Manifest } from "../../bundle/manifest.gen";
 import { formatSeconds, formatStrength } from "../format";
 import { fileName, type Picture } from "../gallery";
-import { samplerOf } from "../settings";
+import { type Settings, samplerOf } from "../settings";
 import type { ChangeSettings } from "../useSettings";
 import { DownloadIcon } from "./icons";
 
@@ -10,14 +10,17 @@ import { DownloadIcon } from "./icons";
 export function Caption({
   picture,
   manifest,
+  current,
   change,
 }: {
   picture: Picture;
   manifest: Manifest | undefined;
+  /** What the controls say now. */
+  current: Settings | undefined;
   change: ChangeSettings;
 }) {
   const { t, i18n } = useTranslation();
-  const { order, settings, milliseconds } = picture;
+  const { order, settings, milliseconds, cut } = picture;
   const titles = new Map(manifest?.styles?.map(({ name, title }) => [name, title]));
   const styles = order.styles
     .filter(({ strength }) => strength !== 0)
@@ -37,11 +40,14 @@ export function Caption({
             <span key={fact}>{fact}</span>
           ))}
         </p>
+        {cut > 0 && <p className="cut">{t("label.cut", { count: cut })}</p>}
       </div>
       <div className="caption-actions">
-        <button type="button" className="quiet" onClick={() => change(() => settings)}>
-          {t("label.reuse")}
-        </button>
+        {JSON.stringify(settings) !== JSON.stringify(current) && (
+          <button type="button" className="quiet" onClick={() => change(() => settings)}>
+            {t("label.reuse")}
+          </button>
+        )}
         <a className="quiet" data-testid="download" href={picture.url} download={fileName(picture)}>
           <DownloadIcon />
           {t("label.download")}

@@ -10,30 +10,37 @@ export function Frame({ engine, painter }: { engine: Engine; painter: Painter })
   const { shown, preview, phase } = painter;
   const { loading, ready, problem } = engine;
   const fraction = ready ? 1 : loading ? loading.loadedBytes / Math.max(loading.totalBytes, 1) : 0;
+  const percent = phase?.name === "drawing" ? (phase.step / phase.steps) * 100 : 0;
   const state = ready ? "invite" : problem ? "closed" : "opening";
   return (
-    <figure className="frame" aria-busy={phase !== undefined}>
-      <div className="art">
-        {!shown && !preview && (
-          <div className="blank">
-            <BrushStroke fraction={fraction} />
-            <p className="invite">{t(`stage.${state}`)}</p>
-            <p className="hint">{t("stage.private")}</p>
-          </div>
+    <div className="hang">
+      <figure className="frame" aria-busy={phase !== undefined}>
+        <div className="art">
+          {!shown && !preview && (
+            <div className="blank">
+              <BrushStroke fraction={fraction} />
+              <p className="invite">{t(`stage.${state}`)}</p>
+              <p className="hint">{t("stage.private")}</p>
+            </div>
+          )}
+          {shown && (
+            <img
+              key={shown.number}
+              className="result"
+              data-testid="result"
+              data-number={shown.number}
+              src={shown.url}
+              alt={shown.order.prompt || t("stage.untitled")}
+            />
+          )}
+          {preview && <PreviewCanvas preview={preview} over={shown !== undefined} />}
+        </div>
+        {/* On a phone the picture stays in sight while the line that says how far it is may not. */}
+        {phase && (
+          <div className="frame-progress" aria-hidden="true" style={{ width: `${percent}%` }} />
         )}
-        {shown && (
-          <img
-            key={shown.number}
-            className="result"
-            data-testid="result"
-            data-number={shown.number}
-            src={shown.url}
-            alt={shown.order.prompt || t("stage.untitled")}
-          />
-        )}
-        {preview && <PreviewCanvas preview={preview} over={shown !== undefined} />}
-      </div>
-    </figure>
+      </figure>
+    </div>
   );
 }
 

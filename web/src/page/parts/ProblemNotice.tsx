@@ -15,7 +15,9 @@ export function ProblemNotice({
 }) {
   const { t } = useTranslation();
   const notice = useRef<HTMLDivElement>(null);
-  useEffect(() => notice.current?.scrollIntoView?.({ block: "nearest" }), []);
+  useEffect(() => {
+    notice.current?.scrollIntoView?.({ block: "nearest" });
+  }, []);
   const { code, message, where } = problem;
   return (
     <div className="problem" role="alert" data-testid="error" data-code={code} ref={notice}>

@@ -36,7 +36,7 @@ export function ProgressLine({
         aria-valuetext={[text, detail].filter(Boolean).join(", ")}
         data-unknown={percent === undefined || undefined}
       >
-        <div className="bar-fill" style={{ width: `${percent ?? 100}%` }} />
+        <div className="bar-fill" style={{ width: `${percent ?? 0}%` }} />
       </div>
       <p className="progress-text">
         <span>{text}</span>

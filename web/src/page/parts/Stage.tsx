@@ -1,4 +1,5 @@
 import { useTranslation } from "react-i18next";
+import type { Settings } from "../settings";
 import type { Engine } from "../useEngine";
 import type { Painter } from "../usePainter";
 import type { ChangeSettings } from "../useSettings";
@@ -13,11 +14,13 @@ import { ProviderLine } from "./ProviderLine";
 export function Stage({
   engine,
   painter,
+  settings,
   change,
   generate,
 }: {
   engine: Engine & { retry: () => void };
   painter: Painter;
+  settings: Settings | undefined;
   change: ChangeSettings;
   generate: () => void;
 }) {
@@ -41,7 +44,7 @@ export function Stage({
         )}
         {(opening || phase) && <ProgressLine loading={engine.loading} phase={phase} />}
         {shown && !phase && !problem && (
-          <Caption picture={shown} manifest={engine.manifest} change={change} />
+          <Caption picture={shown} manifest={engine.manifest} current={settings} change={change} />
         )}
       </div>
       <Filmstrip painter={painter} />

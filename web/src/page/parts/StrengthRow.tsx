@@ -22,9 +22,8 @@ export function StrengthRow({
     return (
       <div className="strength">
         <span className="strength-name">{title}</span>
-        <span className="fixed" title={t("styles.fixedHint", { title })}>
-          {t("styles.fixed", { value: formatStrength(strength) })}
-        </span>
+        <span className="fixed">{t("styles.fixed", { value: formatStrength(strength) })}</span>
+        <p className="hint strength-hint">{t("styles.fixedHint", { title })}</p>
       </div>
     );
   }

@@ -64,7 +64,9 @@ export function fakeServices(manifest: Manifest = fakeManifest()): Fake {
       async encode(words) {
         if (fake.serverThrows) throw fake.serverThrows;
         fake.words.push(words);
-        return { promptEmbeds: tensor([1, 77, 8]), negativePromptEmbeds: tensor([1, 77, 8]) };
+        const embeds = () => tensor([1, 77, 8]);
+        const cut = words.prompt.length > 200 ? 5 : 0;
+        return { promptEmbeds: embeds(), negativePromptEmbeds: embeds(), cut };
       },
       async decode() {
         if (fake.serverThrows) throw fake.serverThrows;
