@@ -1,0 +1,259 @@
+"""Every comparison under the promises, for pytest and for `make parity`."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import onnxruntime
+import torch
+from transformers import CLIPTokenizerFast
+
+from runtime.manifest import Graph, UNetVariant
+from runtime.noise import Generator
+from runtime.packs import stack
+from runtime.samplers import run
+from tests.parity.browser import Job, Tensors, run_jobs
+from tests.parity.promises import Measured
+from tests.parity.reference import SCHEDULERS, merged_unet, psnr, relative_error
+from tests.parity.world import (
+    LORAS,
+    MERGED_STRENGTH,
+    MODELS,
+    NEGATIVE,
+    PROMPT,
+    STYLES,
+    World,
+)
+
+Comparison = Callable[[World], Iterator[Measured]]
+
+PROMPTS = [
+    "",
+    PROMPT,
+    "miyazaki style, a lighthouse, sunset",
+    "Don't   STOP: it's 3.14 (really) <|endoftext|>!",
+    "一座城堡，白云，绿色的山丘",
+    "naïve café 🏰🌄 ẞ",
+    "a windmill, " * 60,
+]
+SEEDS = [0, 1, 42, 2**32 - 1, 2**32 + 5]
+SIZES = [16, 17, 31, 1024, 4096, 4099]
+WASM = {"WASM, 1 thread": 1, "WASM, 2 threads": 2}
+STEPS = 20
+GUIDANCE = 4.0
+
+
+def tokens(world: World) -> Iterator[Measured]:
+    """Token ids, start and end and padding included."""
+    tokenizer = CLIPTokenizerFast.from_pretrained(MODELS / "base" / "tokenizer")
+    expected = tokenizer(PROMPTS, padding="max_length", truncation=True)["input_ids"]
+    found = [world.pipeline.text_encoder.tokenize(prompt).ids for prompt in PROMPTS]
+    wrong = sum(a != b for a, b in zip(found, expected, strict=True))
+    yield Measured("tokens", "runtime", f"{len(PROMPTS)} prompts", wrong)
+
+
+def noise(world: World) -> Iterator[Measured]:
+    """Consecutive draws of several sizes from one generator, for several seeds."""
+    jobs = [{"kind": "noise", "id": str(seed), "seed": seed, "sizes": SIZES} for seed in SEEDS]
+    browser = run_jobs(world.bundle, jobs, {})
+    for seed in SEEDS:
+        theirs = torch.Generator().manual_seed(seed)
+        ours = Generator(seed)
+        errors: dict[str, float] = {"runtime": 0.0, "browser": 0.0}
+        for i, size in enumerate(SIZES):
+            expected = torch.randn(size, generator=theirs).numpy()
+            found = {"runtime": ours.randn((size,)), "browser": browser[str(seed)][1][f"noise_{i}"]}
+            for name, values in found.items():
+                errors[name] = max(errors[name], float(np.abs(values - expected).max()))
+        for name, error in errors.items():
+            yield Measured("noise", name, f"seed {seed}, {len(SIZES)} draws", error)
+
+
+def _fake_model(sample: torch.Tensor, timestep: float) -> torch.Tensor:
+    """Not linear, so that an error in the input shows in the output."""
+    return torch.tanh(sample * (0.5 + timestep / 2000)) + 0.1 * sample
+
+
+def samplers(world: World) -> Iterator[Measured]:
+    """Whole runs on a model that costs nothing, with the noise that diffusers draws."""
+    config = world.reference.pipeline.scheduler.config
+    for name, (kind, options) in SCHEDULERS.items():
+        for steps in (1, 4, 20, 50):
+            generator = torch.Generator().manual_seed(steps)
+            scheduler = kind.from_config(config, **options)
+            scheduler.set_timesteps(steps)
+            latents = torch.randn((1, 4, 16, 16), generator=generator) * scheduler.init_noise_sigma
+            for timestep in scheduler.timesteps:
+                output = _fake_model(
+                    scheduler.scale_model_input(latents, timestep), float(timestep)
+                )
+                # Only some schedulers draw noise; those that do not take no generator.
+                extra = (
+                    {"generator": generator} if name in {"ddim", "euler_ancestral", "lcm"} else {}
+                )
+                latents = scheduler.step(output, timestep, latents, **extra).prev_sample
+            ours = Generator(steps)
+            found = run(
+                world.pipeline.bundle.sampler(name, steps),
+                lambda ours=ours: ours.randn((1, 4, 16, 16)),
+                lambda x, t: _fake_model(torch.from_numpy(x), t).numpy(),
+            )
+            error = relative_error(found, latents.numpy())
+            yield Measured("sampler", "runtime", f"{name}, {steps} steps", error)
+
+
+def _session(world: World, graph: Graph) -> onnxruntime.InferenceSession:
+    return world.pipeline.bundle.session(graph)
+
+
+def _stacked(world: World, strengths: Mapping[str, float]) -> Mapping[str, np.ndarray]:
+    bundle = world.pipeline.bundle
+    packs = [(bundle.style_pack(name), strength) for name, strength in strengths.items()]
+    return stack(packs, bundle.slot_table())
+
+
+def _judged(
+    graph: Graph, runtime: str, what: str, found: np.ndarray, expected: np.ndarray
+) -> Iterator[Measured]:
+    error = relative_error(found, expected)
+    yield Measured(f"step {graph.compute}", f"{runtime} {graph.attention}", what, error)
+    if graph.compute == "fp16":
+        a, b = found.astype(float).ravel(), expected.astype(float).ravel()
+        cosine = float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+        yield Measured("cosine fp16", f"{runtime} {graph.attention}", what, cosine)
+
+
+def _expected_steps(world: World, variant: UNetVariant) -> dict[tuple[str, str], np.ndarray]:
+    """(styles, noise level) -> PyTorch's output."""
+    if variant.slots:
+        return {
+            (styles, level): world.reference.step(
+                x["sample"], float(x["timestep"][0]), x["encoder_hidden_states"], strengths
+            )
+            for styles, strengths in STYLES.items()
+            for level, x in world.steps.items()
+        }
+    unet = merged_unet(MODELS / "base", LORAS["miyazaki"], MERGED_STRENGTH)
+    with torch.no_grad():
+        return {
+            (variant.name, level): unet(
+                *(torch.from_numpy(x[k]) for k in ("sample", "timestep", "encoder_hidden_states"))
+            ).sample.numpy()
+            for level, x in world.steps.items()
+        }
+
+
+def steps(world: World) -> Iterator[Measured]:
+    """A guided UNet call at three noise levels: all graphs natively, fp32 ones in the browser."""
+    jobs: list[Job] = []
+    judge: dict[str, tuple[Graph, str, str, np.ndarray]] = {}
+    for variant in world.pipeline.bundle.manifest.unet:
+        for (styles, level), expected in _expected_steps(world, variant).items():
+            strengths = STYLES.get(styles, {})
+            lora = _stacked(world, strengths) if variant.slots else {}
+            what = f"{styles}, {level}"
+            for graph in variant.graphs:
+                (found,) = _session(world, graph).run(None, {**world.steps[level], **lora})
+                yield from _judged(graph, "onnxruntime", what, found, expected)
+                if graph.compute == "fp16":
+                    continue  # no fp16 kernels in WASM; WebGPU has them where a GPU does
+                for runtime, threads in WASM.items():
+                    job = {
+                        "kind": "step",
+                        "id": f"step{len(jobs)}",
+                        "variant": variant.name,
+                        "provider": "wasm",
+                        "threads": threads,
+                        "compute": graph.compute,
+                        "attention": graph.attention,
+                        "inputs": f"{level}.safetensors",
+                        "styles": [{"name": n, "strength": s} for n, s in strengths.items()],
+                    }
+                    jobs.append(job)
+                    judge[job["id"]] = (graph, runtime, what, expected)
+    inputs: dict[str, Tensors] = {f"{level}.safetensors": x for level, x in world.steps.items()}
+    for key, (_, outputs) in run_jobs(world.bundle, jobs, inputs).items():
+        graph, runtime, what, expected = judge[key]
+        yield from _judged(graph, runtime, what, outputs["out_sample"], expected)
+
+
+def external_and_merged(world: World) -> Iterator[Measured]:
+    """The same LoRA as graph inputs and in the weights, and the zero LoRA against the bare base."""
+    bundle = world.pipeline.bundle
+    base = bundle.session(bundle.graph(bundle.manifest.variant("base")))
+    strengths = {"miyazaki": MERGED_STRENGTH}
+    for level, x in world.steps.items():
+        timestep, states = float(x["timestep"][0]), x["encoder_hidden_states"]
+        (external,) = base.run(None, {**x, **_stacked(world, strengths)})
+        peft = world.reference.step(x["sample"], timestep, states, strengths)
+        yield Measured("lora", "onnxruntime", f"external, {level}", relative_error(external, peft))
+        world.reference.pipeline.disable_lora()
+        (zero,) = base.run(None, {**x, **_stacked(world, {})})
+        bare = world.reference.step(x["sample"], timestep, states, {})
+        yield Measured("lora", "onnxruntime", f"zero, {level}", relative_error(zero, bare))
+
+
+def pictures(world: World) -> Iterator[Measured]:
+    """20-step pictures: every sampler with a style; none, two styles and a merged one with DDIM."""
+    wanted: list[tuple[str, dict[str, float]]] = [
+        (name, STYLES["miyazaki 0.8"]) for name in SCHEDULERS
+    ]
+    wanted += [("ddim", {}), ("ddim", STYLES["miyazaki 0.7 + gothic 0.5"])]
+    merged = {"miyazaki-merged": MERGED_STRENGTH}
+    states = world.reference.embeddings(PROMPT, NEGATIVE)
+    inputs = {
+        "text.safetensors": {"negative_prompt_embeds": states[:1], "prompt_embeds": states[1:]}
+    }
+    size = world.pipeline.bundle.manifest.model.sample_size
+    jobs: list[Job] = []
+    expected: dict[str, tuple[str, np.ndarray]] = {}
+    for seed, (sampler, strengths) in enumerate([*wanted, ("ddim", merged)]):
+        theirs = {"miyazaki": MERGED_STRENGTH} if strengths == merged else strengths
+        settings = {"seed": seed, "steps": STEPS, "guidance_scale": GUIDANCE, "sampler": sampler}
+        _, pixels = world.reference.picture(
+            PROMPT, negative_prompt=NEGATIVE, strengths=theirs, **settings
+        )
+        styles = " + ".join(f"{name} {strength}" for name, strength in strengths.items())
+        what = f"{sampler}, {styles or 'no style'}"
+        picture = world.pipeline.generate(
+            PROMPT, negative_prompt=NEGATIVE, styles=strengths, **settings
+        )
+        yield Measured(
+            "picture fp32", "onnxruntime", what, _picture_psnr(world, picture.latents, pixels)
+        )
+        job = {
+            "kind": "denoise",
+            "id": f"picture{seed}",
+            "inputs": "text.safetensors",
+            "providers": [{"provider": "wasm", "compute": "fp32", "threads": 2}],
+            "request": {
+                "styles": [{"name": name, "strength": s} for name, s in strengths.items()],
+                "seed": seed,
+                "steps": STEPS,
+                "guidanceScale": GUIDANCE,
+                "sampler": sampler,
+                "height": size,
+                "width": size,
+            },
+        }
+        jobs.append(job)
+        expected[job["id"]] = (what, pixels)
+    for key, (_, outputs) in run_jobs(world.bundle, jobs, inputs).items():
+        what, pixels = expected[key]
+        quality = _picture_psnr(world, outputs["latents"], pixels)
+        yield Measured("picture fp32", "WASM, 2 threads", what, quality)
+
+
+def _picture_psnr(world: World, latents: np.ndarray, expected: np.ndarray) -> float:
+    """Of 8-bit pictures, as people see them; `expected` is in 0..1."""
+    found = world.pipeline.vae_decoder.decode(latents)[0]
+    return psnr(found / 255.0, (expected * 255).round() / 255.0)
+
+
+COMPARISONS: dict[str, Comparison] = {
+    "tokens": tokens,
+    "noise": noise,
+    "samplers": samplers,
+    "steps": steps,
+    "external and merged": external_and_merged,
+    "pictures": pictures,
+}

@@ -1,0 +1,51 @@
+"""What brushlet promises (DESIGN, parity promises), and what was measured of it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Promise:
+    """`at_least`: the limit is a lower one."""
+
+    title: str
+    limit: float
+    unit: str
+    at_least: bool = False
+
+
+PROMISES = {
+    "tokens": Promise("tokens = transformers", 0, "prompts that differ"),
+    "noise": Promise("start noise = torch", 1e-6, "max abs"),
+    "sampler": Promise("sampler run = diffusers", 1e-5, "relative"),
+    "step fp32": Promise("UNet step, fp32 compute = PyTorch", 1e-5, "of max abs"),
+    "step fp16": Promise("UNet step, fp16 compute = PyTorch", 5e-3, "of max abs"),
+    "cosine fp16": Promise("UNet step, fp16 compute = PyTorch", 0.9999, "cosine", at_least=True),
+    "lora": Promise("external = merged = PEFT, zero = base", 1e-5, "of max abs"),
+    "picture fp32": Promise(
+        "20-step 8-bit picture = diffusers, same seed", 60, "dB", at_least=True
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One comparison under a promise."""
+
+    promise: str
+    runtime: str
+    what: str
+    value: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether the value is within the promise; NaN is not."""
+        promise = PROMISES[self.promise]
+        return self.value >= promise.limit if promise.at_least else self.value <= promise.limit
+
+    def __str__(self) -> str:
+        promise = PROMISES[self.promise]
+        sign = ">=" if promise.at_least else "<="
+        return (
+            f"{promise.title}, {self.runtime}, {self.what}: {self.value:.3g} {promise.unit}"
+            f" (promised {sign} {promise.limit:g})"
+        )

@@ -1,0 +1,133 @@
+"""What is right: diffusers, PEFT and PyTorch in fp32 on the fp16-stored weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+    UniPCMultistepScheduler,
+)
+
+# As a user of diffusers would choose them; written out here, not taken from the exporter.
+SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "ddim": (DDIMScheduler, {}),
+    "euler": (EulerDiscreteScheduler, {}),
+    "euler_ancestral": (EulerAncestralDiscreteScheduler, {}),
+    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+    "unipc": (UniPCMultistepScheduler, {}),
+    "lcm": (LCMScheduler, {}),
+}
+
+
+class Reference:
+    """A diffusers pipeline with the styles in `loras` (name -> file) loaded through PEFT."""
+
+    def __init__(self, base: Path, loras: Mapping[str, Path] | None = None) -> None:
+        self.pipeline = StableDiffusionPipeline.from_pretrained(
+            base, torch_dtype=torch.float32, safety_checker=None
+        )
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.loras = dict(loras or {})
+        for name, path in self.loras.items():
+            self.pipeline.load_lora_weights(
+                str(path.parent), weight_name=path.name, adapter_name=name
+            )
+        self.style({})
+
+    def style(self, strengths: Mapping[str, float]) -> None:
+        """Sets the strengths of the styles; those not named are off."""
+        if not self.loras:
+            return
+        used = [name for name in self.loras if strengths.get(name, 0) != 0]
+        if used:
+            self.pipeline.enable_lora()
+            self.pipeline.set_adapters(used, [strengths[name] for name in used])
+        else:
+            self.pipeline.disable_lora()
+
+    @torch.no_grad()
+    def embeddings(self, prompt: str, negative_prompt: str = "") -> np.ndarray:
+        """`[2, T, D]`: negative prompt, prompt."""
+        positive, negative = self.pipeline.encode_prompt(
+            prompt, torch.device("cpu"), 1, True, negative_prompt
+        )
+        return torch.cat([negative, positive]).numpy()
+
+    @torch.no_grad()
+    def step(
+        self,
+        sample: np.ndarray,
+        timestep: float,
+        states: np.ndarray,
+        strengths: Mapping[str, float],
+    ) -> np.ndarray:
+        """One UNet call, `[n, C, h, w]` -> the same shape."""
+        self.style(strengths)
+        return self.unet(
+            torch.from_numpy(sample), torch.tensor([timestep]), torch.from_numpy(states)
+        ).sample.numpy()
+
+    @property
+    def unet(self) -> UNet2DConditionModel:
+        """The denoiser with its adapters."""
+        return self.pipeline.unet
+
+    def picture(
+        self,
+        prompt: str,
+        *,
+        negative_prompt: str = "",
+        seed: int,
+        steps: int,
+        guidance_scale: float,
+        sampler: str,
+        strengths: Mapping[str, float],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Latents `[1, C, h, w]` and pixels `[H, W, 3]` in 0..1 of a whole run."""
+        kind, options = SCHEDULERS[sampler]
+        self.pipeline.scheduler = kind.from_config(self.pipeline.scheduler.config, **options)
+        self.style(strengths)
+        call = {
+            "prompt": prompt,
+            "negative_prompt": negative_prompt,
+            "num_inference_steps": steps,
+            "guidance_scale": guidance_scale,
+        }
+        latents = self.pipeline(
+            **call, generator=torch.Generator().manual_seed(seed), output_type="latent"
+        ).images
+        pixels = self.pipeline(
+            **call, generator=torch.Generator().manual_seed(seed), output_type="np"
+        ).images[0]
+        return latents.numpy(), pixels
+
+
+@torch.no_grad()
+def merged_unet(base: Path, lora: Path, strength: float) -> UNet2DConditionModel:
+    """The UNet with a LoRA fused by PEFT and its weights rounded to fp16, in fp32."""
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        base, torch_dtype=torch.float32, safety_checker=None
+    )
+    pipeline.load_lora_weights(str(lora.parent), weight_name=lora.name)
+    pipeline.fuse_lora(lora_scale=strength)
+    pipeline.unload_lora_weights()
+    return pipeline.unet.half().float()
+
+
+def psnr(found: np.ndarray, expected: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of pictures in 0..1."""
+    return float(-10 * np.log10(np.mean((found - expected) ** 2) + 1e-20))
+
+
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """max abs difference over max abs expected."""
+    return float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -1,0 +1,71 @@
+"""What is compared: the embedded model and a tiny one, as diffusers loads them and as exported."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from exporter.export import StyleRequest, export
+from exporter.progress import silent
+from runtime.bundle import Bundle
+from runtime.pipeline import Pipeline
+from tests.parity.reference import Reference
+
+MODELS = Path(__file__).parents[2] / "models"
+LORAS = {name: MODELS / "loras" / f"{name}.safetensors" for name in ("miyazaki", "gothic")}
+MERGED_STRENGTH = 0.8
+PROMPT = "a castle, clouds, green hills, day"
+NEGATIVE = "night"
+NOISE_LEVELS = {"high noise": 951.0, "middle noise": 501.0, "low noise": 51.0}
+# What is switched on in the steps and pictures that are compared.
+STYLES: dict[str, dict[str, float]] = {
+    "no style": {},
+    "miyazaki 0.8": {"miyazaki": 0.8},
+    "miyazaki -0.5": {"miyazaki": -0.5},
+    "miyazaki 0.7 + gothic 0.5": {"miyazaki": 0.7, "gothic": 0.5},
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """`folder`: where bundles are written."""
+
+    folder: Path
+
+    @cached_property
+    def bundle(self) -> Path:
+        """The embedded base with two external styles and a merged one."""
+        out = self.folder / "dist"
+        for path in LORAS.values():
+            export(MODELS / "base", out, silent, StyleRequest(path, "external"))
+        merged = StyleRequest(LORAS["miyazaki"], "merged", strength=MERGED_STRENGTH)
+        export(MODELS / "base", out, silent, merged)
+        return out
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The bundle on onnxruntime."""
+        return Pipeline(Bundle.open(self.bundle))
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The same in diffusers, with the styles' LoRA files loaded through PEFT."""
+        return Reference(MODELS / "base", LORAS)
+
+    @cached_property
+    def steps(self) -> dict[str, dict[str, np.ndarray]]:
+        """Noise level -> UNet inputs for a guided step."""
+        states = self.reference.embeddings(PROMPT, NEGATIVE)
+        size = self.pipeline.bundle.manifest.model.sample_size
+        channels = self.pipeline.bundle.manifest.model.latent_channels
+        generator = torch.Generator().manual_seed(7)
+        return {
+            level: {
+                "sample": torch.randn((2, channels, size, size), generator=generator).numpy(),
+                "timestep": np.array([timestep], np.float32),
+                "encoder_hidden_states": states,
+            }
+            for level, timestep in NOISE_LEVELS.items()
+        }
