@@ -19,7 +19,7 @@ from runtime.errors import BrushletError
 from runtime.files import replacing
 from runtime.golden import check_golden
 from runtime.manifest import Provider
-from runtime.pipeline import Pipeline
+from runtime.pipeline import GUIDANCE_SCALE, Pipeline
 from runtime.tensors import Float32
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -52,7 +52,9 @@ def generate(
     negative: Annotated[str, typer.Option(help="what not to draw")] = "",
     seed: Annotated[int, typer.Option(help="same seed, same picture")] = 0,
     steps: Annotated[int | None, typer.Option(help="default: the sampler's", min=1)] = None,
-    guidance: Annotated[float, typer.Option(help="how strictly to follow the prompt")] = 4.0,
+    guidance: Annotated[
+        float, typer.Option(help="how strictly to follow the prompt")
+    ] = GUIDANCE_SCALE,
     sampler: Annotated[str | None, typer.Option(help="default: the bundle's first")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels")] = None,
     provider: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",

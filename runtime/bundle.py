@@ -1,7 +1,7 @@
 """A bundle on disk: its manifest, and the files that the manifest promises."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +23,7 @@ from runtime.manifest import (
     SlotTable,
     Style,
     UNetVariant,
+    file_refs,
 )
 from runtime.packs import Pack, read_pack
 from runtime.tensors import read_bytes
@@ -60,7 +61,7 @@ class Bundle:
 
     def files(self) -> list[FileRef]:
         """Every file that the manifest names, once each."""
-        return list({ref.url: ref for ref in _file_refs(self.manifest)}.values())
+        return list({ref.url: ref for ref in file_refs(self.manifest)}.values())
 
     def path(self, ref: FileRef) -> Path:
         """Where a file lies; BadFile when it is missing or has another size than promised."""
@@ -146,7 +147,7 @@ class Bundle:
             self.path(self.manifest.shards[shard])
         path = self.path(graph.file)
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors only
+        options.log_severity_level = 4  # its errors are raised, and then ours to tell
         try:
             return onnxruntime.InferenceSession(str(path), options, providers=names)
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
@@ -162,14 +163,3 @@ def _parse(model: type[_Model], path: Path) -> _Model:
         first = error.errors()[0]
         what = f"field {'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise BadFile(what, where=str(path), todo=_EXPORT_AGAIN) from None
-
-
-def _file_refs(value: object) -> Iterator[FileRef]:
-    if isinstance(value, FileRef):
-        yield value
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _file_refs(getattr(value, name))
-    elif isinstance(value, list | dict):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _file_refs(item)

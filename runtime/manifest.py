@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -224,6 +225,18 @@ class Manifest(Strict):
     def variant(self, name: str) -> UNetVariant:
         """The UNet variant called `name`; KeyError when there is none."""
         return {variant.name: variant for variant in self.unet}[name]
+
+
+def file_refs(value: object) -> Iterator[FileRef]:
+    """Every file that a manifest, or a part of one, names; a file named twice comes twice."""
+    if isinstance(value, FileRef):
+        yield value
+    elif isinstance(value, BaseModel):
+        for field in type(value).model_fields:
+            yield from file_refs(getattr(value, field))
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from file_refs(item)
 
 
 def json_schema() -> dict[str, object]:

@@ -17,6 +17,8 @@ from runtime.text import TextEncoder
 from runtime.unet import UNet
 from runtime.vae import Pixels, VaeDecoder
 
+GUIDANCE_SCALE = 4.0  # what the embedded model is judged at
+
 OnStep = Callable[[int, int, Float32], None]
 
 
@@ -66,7 +68,7 @@ class Pipeline:
         styles: Mapping[str, float] | None = None,
         seed: int = 0,
         steps: int | None = None,
-        guidance_scale: float = 7.5,
+        guidance_scale: float = GUIDANCE_SCALE,
         sampler: str | None = None,
         size: tuple[int, int] | None = None,
         on_step: OnStep | None = None,

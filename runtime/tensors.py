@@ -70,8 +70,8 @@ def parse_tensors(data: bytes | memoryview, where: str) -> tuple[Tensors, Metada
         where: what to call it in errors, for example its path.
 
     Returns:
-        name -> array (bfloat16 widened to float32, all else as stored; arrays may be read-only
-        views of `data`), and the header's `__metadata__`.
+        name -> array (bfloat16 widened to float32, all else as stored; copies of `data`), and the
+        header's `__metadata__`.
 
     Raises:
         BadFile: anything that the format does not allow, and NaN, infinities, empty tensors,
@@ -234,7 +234,7 @@ def _array(part: memoryview, dtype: str, shape: tuple[int, ...]) -> Array:
     array: Array = np.frombuffer(part, _DTYPES[dtype]).reshape(shape)
     if dtype == "BF16":
         return (array.astype(np.uint32) << 16).view(np.float32)
-    return array if array.flags.aligned else array.copy()
+    return array.copy()  # aligned and writable, whatever the file's bytes are
 
 
 def _refuse_non_finite(name: str, array: Array, where: str) -> None:

@@ -1,4 +1,8 @@
-"""Prompts to text embeddings, as `CLIPTokenizer` and `CLIPTextModel` make them."""
+"""Prompts to text embeddings, as `CLIPTokenizerFast` and `CLIPTextModel` make them.
+
+The slow `CLIPTokenizer` gives the same tokens, except that without the package ftfy it puts
+spaces around each Chinese character.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple

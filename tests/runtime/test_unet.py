@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+
+from runtime.bundle import Bundle
+from runtime.errors import BrushletError
+from runtime.packs import stack
+from runtime.tensors import Float32
+from runtime.unet import UNet
+
+LIMIT = 1e-5  # of max abs reference; design, section 6; measured 2e-6
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle: Path) -> Bundle:
+    return Bundle.open(tiny_bundle)
+
+
+@pytest.fixture(scope="module")
+def base(bundle: Bundle) -> UNet:
+    return UNet(bundle, bundle.manifest.variant("base"))
+
+
+def step(width: int = 8) -> tuple[Float32, Float32]:
+    random = np.random.default_rng(2)
+    sample = random.normal(size=(2, 4, 8, width)).astype(np.float32)
+    return sample, random.normal(size=(2, 77, 32)).astype(np.float32)
+
+
+def lora_inputs(bundle: Bundle, styles: dict[str, float]) -> dict[str, Float32]:
+    packs = [(bundle.style_pack(name), strength) for name, strength in styles.items()]
+    return stack(packs, bundle.slot_table())
+
+
+def assert_close(found: Float32, expected: torch.Tensor, limit: float = LIMIT) -> None:
+    reference = expected.numpy()
+    assert np.abs(found - reference).max() <= limit * np.abs(reference).max()
+
+
+@pytest.mark.parametrize("timestep", [981.0, 501.0, 21.0])
+def test_without_styles_it_is_the_base(
+    timestep: float, bundle: Bundle, base: UNet, tiny_unet: UNet2DConditionModel
+) -> None:
+    sample, states = step()
+    expected = tiny_unet(torch.from_numpy(sample), timestep, torch.from_numpy(states)).sample
+    assert_close(base.predict(sample, timestep, states, lora_inputs(bundle, {})), expected)
+    zero = lora_inputs(bundle, {"wiggle": 0, "wobble": 0})
+    assert_close(base.predict(sample, timestep, states, zero), expected)
+
+
+@pytest.mark.parametrize(
+    "styles", [{"wiggle": 1.0}, {"wobble": 0.4}, {"wiggle": 0.7, "wobble": -0.5}], ids=str
+)
+def test_styles_are_peft_adapters(
+    styles: dict[str, float],
+    bundle: Bundle,
+    base: UNet,
+    tiny_base: Path,
+    tiny_loras: dict[str, Path],
+) -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(tiny_base, torch_dtype=torch.float32)
+    for name in styles:
+        path = tiny_loras[name]
+        pipeline.load_lora_weights(path.parent, weight_name=path.name, adapter_name=name)
+    pipeline.set_adapters(list(styles), list(styles.values()))
+    sample, states = step(width=16)
+    with torch.no_grad():
+        expected = pipeline.unet(torch.from_numpy(sample), 501, torch.from_numpy(states)).sample
+    assert_close(base.predict(sample, 501, states, lora_inputs(bundle, styles)), expected)
+
+
+def test_a_merged_style_is_the_external_one(bundle: Bundle, base: UNet) -> None:
+    sample, states = step()
+    merged = UNet(bundle, bundle.manifest.variant("wiggle-merged"))
+    external = base.predict(sample, 501, states, lora_inputs(bundle, {"wiggle": 0.8}))
+    # Merged weights are rounded to fp16 once more: measured 4e-4.
+    assert_close(merged.predict(sample, 501, states, {}), torch.from_numpy(external), 2e-3)
+
+
+def test_guidance_leads_away_from_the_negative_prompt(bundle: Bundle, base: UNet) -> None:
+    sample, states = step()
+    lora = lora_inputs(bundle, {})
+    one = sample[:1]
+    negative = base.predict(one, 501, states[:1], lora)
+    positive = base.predict(one, 501, states[1:], lora)
+    found = base.guided(one, 501, states, lora, 3)
+    assert_close(found, torch.from_numpy(negative + 3 * (positive - negative)))
+    assert_close(base.guided(one, 501, states[1:], lora, 3), torch.from_numpy(positive))
+
+
+def test_sizes_that_the_graph_cannot_take_are_told(bundle: Bundle, base: UNet) -> None:
+    sample, states = step(width=9)
+    with pytest.raises(BrushletError, match=r"latents of the shape \[2, 4, 8, 9\].*another"):
+        base.predict(sample, 501, states, lora_inputs(bundle, {}))
