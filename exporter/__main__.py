@@ -68,13 +68,8 @@ def _report(outcome: Outcome, out: Path) -> None:
         )
     if outcome.parity:
         console.print(parity)
-    if outcome.base_reused:
-        console.print("The base model was there already and was not exported again.")
-    if outcome.dropped:
-        console.print(
-            "The base model was exported anew; these styles belong to the old one and are gone:"
-            f" {', '.join(outcome.dropped)}. Export them again."
-        )
+    for note in outcome.notes:
+        console.print(note)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from exporter.golden import (
     reference_step,
     write_golden,
 )
-from exporter.parity import Parity
-from exporter.parts import OUTPUTS, trace_parts
+from exporter.parity import TOLERANCE, Parity, Runner, compare
+from exporter.parts import OUTPUTS, part_reference, trace_parts
 from exporter.pipeline import load_pipeline
 from exporter.preview import latent_rgb
 from exporter.progress import Advance, Step
@@ -38,6 +38,8 @@ from runtime.manifest import (
     WeightPlace,
 )
 from runtime.tensors import Float32
+
+_EMBEDDED = Path(__file__).parents[1] / "models" / "base", "brushlet"  # folder, name
 
 
 def export_base(
@@ -80,18 +82,22 @@ def export_base(
         unet_graphs = base_graphs(stage, graphs.serialize(traced), BASE_VARIANT)
         table = _slot_table(widths, places, config)
     with step("text encoder and VAE", len(OUTPUTS)) as advance:
-        parts = {
-            name: _part(name, graph, shards, stage, advance)
-            for name, graph in trace_parts(pipeline)
-        }
+        parts = {}
+        for name, graph in trace_parts(pipeline):
+            parts[name] = _part(name, graph, shards, stage)
+            advance()
     with step("sampler tables", len(RECIPES) * MAX_STEPS) as advance:
         samplers = [_sampler(name, scheduler, stage, advance) for name in RECIPES]
     golden = write_golden(stage, BASE_VARIANT, levels[GOLDEN_LEVEL], references[GOLDEN_LEVEL])
-    with step("parity", len(unet_graphs)) as advance:
+    with step("parity", len(parts) + len(unet_graphs)) as advance:
+        measured = []
+        for name, part in parts.items():
+            measured.append(_measure_part(pipeline, name, part, stage))
+            advance()
         feeds_of = {level: {**feeds, **lora} for level, feeds in levels.items()}
-        measured = measure(stage, BASE_VARIANT, unet_graphs, feeds_of, references, advance)
+        measured += measure(stage, BASE_VARIANT, unet_graphs, feeds_of, references, advance)
     manifest = Manifest(
-        name=base.resolve().name,
+        name=_EMBEDDED[1] if base.resolve() == _EMBEDDED[0] else base.resolve().name,
         base_hash=base_hash,
         exporter=NAME,
         model=model,
@@ -151,8 +157,8 @@ def _slot_table(
     return SlotTable(slot_set="transformer", slots=slots)
 
 
-def _part(name: str, model: ir.Model, shards: Shards, stage: Stage, advance: Advance) -> Part:
-    graphs.tidy(model, OUTPUTS[name])
+def _part(name: str, model: ir.Model, shards: Shards, stage: Stage) -> Part:
+    graphs.tidy(model, [OUTPUTS[name]])
     graphs.detach(model, shards, [])
     graph = Graph(
         file=stage.add(name, ".onnx", graphs.serialize(model)),
@@ -161,8 +167,13 @@ def _part(name: str, model: ir.Model, shards: Shards, stage: Stage, advance: Adv
         providers=["cpu", "wasm", "jsep", "webgpu", "cuda"],
         shards=graphs.shards_of(model),
     )
-    advance()
     return Part(graph=graph)
+
+
+def _measure_part(pipeline: Any, name: str, part: Part, stage: Stage) -> Parity:
+    feeds, reference = part_reference(pipeline, name)
+    output = Runner(stage.folder / part.graph.file.url)(feeds)
+    return compare(name.replace("_", " "), output, reference, TOLERANCE["fp32"])
 
 
 def _sampler(name: str, config: Mapping[str, Any], stage: Stage, advance: Advance) -> Sampler:

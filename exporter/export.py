@@ -11,11 +11,19 @@ from exporter.external import export_external
 from exporter.parity import Parity, gate
 from exporter.progress import Step
 from exporter.sidecar import read_details
-from exporter.staging import Stage, dump, file_refs, read_manifest, staging
+from exporter.staging import Stage, dump, read_manifest, staging
 from runtime.bundle import Bundle
 from runtime.errors import BrushletError
 from runtime.lora import LoraFile, read_lora
-from runtime.manifest import MANIFEST_NAME, FileRef, Graph, Manifest, SlotTable, UNetVariant
+from runtime.manifest import (
+    MANIFEST_NAME,
+    FileRef,
+    Graph,
+    Manifest,
+    SlotTable,
+    UNetVariant,
+    file_refs,
+)
 
 Mode = Literal["external", "merged"]
 SLOT_SET = "transformer"
@@ -29,8 +37,7 @@ class Outcome:
     manifest: Manifest
     written: list[FileRef]  # files that the bundle did not have before
     parity: list[Parity]
-    base_reused: bool
-    dropped: list[str]  # merged styles of an older export of the base
+    notes: list[str]  # what else the person should know
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ def export(
     with staging(out) as stage:
         with step("base model", 1):
             digest = base_hash(base)
+        had_manifest = (out / MANIFEST_NAME).exists()
         old = read_manifest(out)
         kept = None if fresh else _reusable(out, old, digest)
         parity: list[Parity] = []
@@ -104,14 +112,23 @@ def export(
         stage.publish(manifest)
     before = {ref.url for ref in file_refs(old)}
     after = {ref.url: ref for ref in file_refs(manifest)}
-    names = {item.name for item in manifest.styles}
-    return Outcome(
-        manifest=manifest,
-        written=[ref for url, ref in after.items() if url not in before],
-        parity=parity,
-        base_reused=kept is not None,
-        dropped=[item.name for item in old.styles if item.name not in names] if old else [],
-    )
+    written = [ref for url, ref in after.items() if url not in before]
+    return Outcome(manifest, written, parity, list(_notes(had_manifest, old, kept, manifest)))
+
+
+def _notes(
+    had_manifest: bool, old: Manifest | None, kept: Manifest | None, new: Manifest
+) -> Iterator[str]:
+    if kept:
+        yield "The base model was there already and was not exported again."
+    if had_manifest and not old:
+        yield "The manifest that was there is of another version or damaged; its styles are gone."
+    names = {style.name for style in new.styles}
+    if lost := [style.name for style in old.styles if style.name not in names] if old else []:
+        yield (
+            "The base model was exported anew. These styles belong to the old one and are gone,"
+            f" export them again: {', '.join(lost)}."
+        )
 
 
 def _reusable(out: Path, old: Manifest | None, digest: str) -> Manifest | None:

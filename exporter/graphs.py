@@ -66,21 +66,16 @@ def detach(model: ir.Model, shards: Shards, groups: Sequence[Sequence[str]]) -> 
     for group in (*groups, [name for name in large if name not in grouped]):
         places |= shards.write((name, _stored(graph.initializers[name])) for name in group)
     for name, place in places.items():
-        value = graph.initializers[name]
-        narrow = ir.Value(name=name, shape=ir.Shape(place.shape))
-        point_to(narrow, place)
-        del graph.initializers[name]
+        value = graph.initializers.pop(name)
+        weight = ir.Value(name=name)
+        point_to(weight, place)
+        wide = weight
         if value.dtype == ir.DataType.FLOAT:
-            value.name = f"{name}.fp32"
-            value.const_value = None
-            cast = ir.node(
-                "Cast", [narrow], {"to": ir.DataType.FLOAT}, outputs=[_fresh(f"{name}.fp32")]
-            )
-            ir.convenience.replace_all_uses_with(value, cast.outputs[0])
+            cast = ir.node("Cast", [weight], {"to": ir.DataType.FLOAT})
             graph.insert_before(graph[0], cast)
-        else:
-            ir.convenience.replace_all_uses_with(value, narrow)
-        graph.register_initializer(narrow)
+            wide = cast.outputs[0]
+        ir.convenience.replace_all_uses_with(value, wide)
+        graph.register_initializer(weight)
     return places
 
 
@@ -146,7 +141,7 @@ def point_to(value: ir.Value, place: Place) -> None:
     """Makes an initializer's bytes come from a shard."""
     dtype = ir.DataType.from_numpy(place.dtype)
     shape = ir.Shape(place.shape)
-    value.dtype = dtype
+    value.dtype, value.shape = dtype, shape
     value.const_value = ir.ExternalTensor(
         place.shard, place.offset, place.length, dtype, shape=shape, name=value.name or ""
     )
@@ -216,9 +211,3 @@ def _stored_bytes(value: ir.Value) -> int:
     tensor = value.const_value
     assert tensor is not None
     return tensor.nbytes // (2 if tensor.dtype == ir.DataType.FLOAT else 1)
-
-
-def _fresh(name: str) -> ir.Value:
-    value = ir.Value(name=name)
-    value.dtype = ir.DataType.FLOAT
-    return value

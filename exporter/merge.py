@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from runtime.errors import BadFile
 from runtime.lora import LowRank
@@ -63,20 +63,20 @@ def original_weights(base: Path, slots: Mapping[str, Slot]) -> Iterator[tuple[Sl
     """
     folder = base / "unet"
     index = folder / f"{_WEIGHTS}.index.json"
-    files = (
-        json.loads(index.read_bytes())["weight_map"]
-        if index.is_file()
-        else {f"{name}.weight": _WEIGHTS for name in slots}
-    )
-    for file in sorted(set(files.values())):
-        path = folder / file
-        if not path.is_file():
+    if index.is_file():
+        files = json.loads(index.read_bytes())["weight_map"]
+    else:
+        files = {f"{name}.weight": _WEIGHTS for name in slots}
+    for name, slot in slots.items():
+        path = folder / files.get(f"{name}.weight", _WEIGHTS)
+        try:
+            # Through torch, because NumPy has no bfloat16, which some bases are stored in.
+            with safe_open(path, framework="pt") as tensors:
+                weight = tensors.get_tensor(f"{name}.weight").float().numpy()
+        except (OSError, SafetensorError) as error:
             raise BadFile(
-                "is missing", where=str(path), todo="save the base with safe_serialization=True"
-            )
-        with safe_open(path, framework="np") as tensors:
-            for name, slot in slots.items():
-                key = f"{name}.weight"
-                if files.get(key) == file:
-                    weight = tensors.get_tensor(key)
-                    yield slot, weight.T if slot.weight.transposed else weight
+                f"has no weight of {name} ({error})",
+                where=str(path),
+                todo="save the base with `save_pretrained`, as safetensors",
+            ) from None
+        yield slot, weight.T if slot.weight.transposed else weight

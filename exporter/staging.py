@@ -4,6 +4,7 @@ The staging folder lies inside `OUT`, on the same filesystem, and is a complete 
 (files that stay are hard-linked), so that the parity gate opens exactly what will be published.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -13,13 +14,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from runtime.errors import BadFile, BrushletError
 from runtime.files import hashed_name, sha256_file, write_whole
-from runtime.manifest import MANIFEST_NAME, FileRef, Manifest
+from runtime.manifest import MANIFEST_NAME, FileRef, Manifest, file_refs
 
 # Names that `Stage.add` and `Stage.adopt` give. Only such files are ever pruned.
 _OURS = re.compile(
@@ -96,10 +96,13 @@ def staging(out: Path) -> Iterator[Stage]:
     """A staging folder inside `out`, removed at the end whatever happens.
 
     Raises:
-        BrushletError: another export is writing into `out`.
+        BrushletError: another export is writing into `out`, or the disk is full or read-only.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    handle = os.open(out, os.O_RDONLY)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise _cannot_write(out, error) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,6 +117,10 @@ def staging(out: Path) -> Iterator[Stage]:
             yield Stage(out, folder)
         finally:
             shutil.rmtree(folder)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            raise _cannot_write(out, error) from error
+        raise
     finally:
         os.close(handle)  # and with it the lock
 
@@ -131,19 +138,12 @@ def dump(record: BaseModel) -> bytes:
     return record.model_dump_json().encode()
 
 
-def file_refs(value: Any) -> Iterator[FileRef]:
-    """Every file that a manifest, or a part of one, refers to."""
-    if isinstance(value, FileRef):
-        yield value
-    elif isinstance(value, BaseModel):
-        for field in type(value).model_fields:
-            yield from file_refs(getattr(value, field))
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from file_refs(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from file_refs(item)
+def _cannot_write(out: Path, error: OSError) -> BrushletError:
+    return BrushletError(
+        f"cannot be written ({error.strerror})",
+        where=str(out),
+        todo="free some space or choose another folder with --out; the bundle is as it was",
+    )
 
 
 def _link(source: Path, target: Path) -> None:

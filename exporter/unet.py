@@ -137,7 +137,13 @@ def trace(unet: UNet2DConditionModel) -> ir.Model:
             verbose=False,
         )
     assert program is not None
-    initializers = program.model.graph.initializers.values()
+    graph = program.model.graph
+    for value, channels in (
+        (graph.inputs[0], config.in_channels),
+        (graph.outputs[0], config.out_channels),
+    ):  # torch would write `2*height`
+        value.shape = ir.Shape(["batch", channels, "height", "width"])
+    initializers = graph.initializers.values()
     # `unet.mid_block...to_q.base.weight` -> the module path that diffusers knows
     names = [str(value.name).removeprefix("unet.").replace(".base.", ".") for value in initializers]
     ir.convenience.rename_values(list(initializers), names)
