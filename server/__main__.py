@@ -12,9 +12,9 @@ from runtime.bundle import Bundle
 from runtime.commands import run
 from runtime.errors import BrushletError
 from server.app import create_app
-from server.settings import ServerSettings, make_settings
+from server.settings import Settings, make_settings
 
-DEFAULT = ServerSettings()
+DEFAULT = Settings()
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -13,11 +13,11 @@ from server.limits import Workers
 from server.openapi import install_openapi
 from server.problems import NotReady, install_problems
 from server.routes import make_routes
-from server.settings import ServerSettings
+from server.settings import Settings
 from server.static import BUNDLE_HASHED, PAGE_HASHED, Files
 
 
-def create_app(settings: ServerSettings) -> FastAPI:
+def create_app(settings: Settings) -> FastAPI:
     """The server as an ASGI app, which answers at once and is ready when the bundle is open.
 
     A bundle that is missing or damaged does not stop it: `/readyz` says what is wrong.

@@ -13,7 +13,7 @@ from server.engine import Engine, Parts
 from server.jobs import PictureFormat, decode_latents, encode_image, encode_prompts
 from server.limits import Workers, read_body
 from server.openapi import SAFETENSORS
-from server.settings import ServerSettings
+from server.settings import Settings
 
 
 class Alive(BaseModel):
@@ -31,7 +31,7 @@ class Ready(BaseModel):
     styles: int = Field(description="how many styles the bundle has", examples=[3])
 
 
-def make_routes(settings: ServerSettings, engine: Engine, workers: Workers) -> APIRouter:
+def make_routes(settings: Settings, engine: Engine, workers: Workers) -> APIRouter:
     """Every endpoint but the static files."""
     router = APIRouter()
 

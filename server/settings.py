@@ -10,7 +10,7 @@ from runtime.errors import BrushletError
 Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s]+)$")]
 
 
-class ServerSettings(BaseModel):
+class Settings(BaseModel):
     """Settings of one server; an unknown key or a bad value is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -45,10 +45,10 @@ class ServerSettings(BaseModel):
     """Longest side in pixels of a picture, in or out."""
 
 
-def make_settings(**values: object) -> ServerSettings:
+def make_settings(**values: object) -> Settings:
     """Checks `values` and makes the settings; BrushletError names every wrong key."""
     try:
-        return ServerSettings.model_validate(values)
+        return Settings.model_validate(values)
     except ValidationError as error:
         faults = [
             f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()

@@ -16,9 +16,9 @@ from trainer.batches import batch_at
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.dataset import read_dataset
+from trainer.device import choose_attention, compute_dtype, pick_device
 from trainer.latents import fill_cache
 from trainer.objective import learning_rate_at, loss_weight, target
-from trainer.precision import compute_dtype, pick_device
 from trainer.progress import Stop, TrainingBar
 from trainer.save import Trained, save_lora
 from trainer.thumbnail import draw_thumbnail
@@ -48,6 +48,7 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
     unet = base.pipeline.unet
     parameters = add_adapters(unet, config.rank, config.alpha, config.seed)
     unet.train()
+    choose_attention(unet, device, cache.mean.shape[-1])
     if config.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     adam = torch.optim.AdamW(

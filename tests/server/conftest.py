@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from server.app import create_app
-from server.settings import ServerSettings
+from server.settings import Settings
 
 
 @contextmanager
@@ -75,12 +75,12 @@ def tiny_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def settings(tiny_bundle: Path, tiny_page: Path) -> ServerSettings:
-    return ServerSettings(bundle=tiny_bundle, page=tiny_page, max_side=256, max_prompt_bytes=2000)
+def settings(tiny_bundle: Path, tiny_page: Path) -> Settings:
+    return Settings(bundle=tiny_bundle, page=tiny_page, max_side=256, max_prompt_bytes=2000)
 
 
 @pytest.fixture(scope="session")
-def client(settings: ServerSettings) -> Iterator[httpx.Client]:
+def client(settings: Settings) -> Iterator[httpx.Client]:
     """A client of a server that is ready."""
     with running(create_app(settings)) as client:
         assert until_opened(client).status_code == 200

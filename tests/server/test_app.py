@@ -6,13 +6,11 @@ import httpx
 import pytest
 
 from server.app import create_app
-from server.settings import ServerSettings
+from server.settings import Settings
 from tests.server.conftest import problem, running, until_opened
 
 
-def test_other_sites_may_call_only_when_allowed(
-    client: httpx.Client, settings: ServerSettings
-) -> None:
+def test_other_sites_may_call_only_when_allowed(client: httpx.Client, settings: Settings) -> None:
     site = {"Origin": "https://example.org"}
     assert "access-control-allow-origin" not in client.get("/v1/styles", headers=site).headers
     allowing = settings.model_copy(update={"allow_origins": ("https://example.org",)})
@@ -26,7 +24,7 @@ def test_other_sites_may_call_only_when_allowed(
 
 
 def test_too_many_requests_are_told_to_come_back(
-    settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(*_: object) -> bytes:
         time.sleep(1.5)
@@ -46,7 +44,7 @@ def test_too_many_requests_are_told_to_come_back(
 
 
 def test_a_failure_of_ours_is_a_problem_too(
-    settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.routes.encode_prompts", lambda *_: 1 // 0)
     with running(create_app(settings)) as client:

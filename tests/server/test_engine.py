@@ -9,7 +9,7 @@ from runtime.files import write_whole
 from server.app import create_app
 from server.engine import Engine
 from server.problems import NotReady
-from server.settings import ServerSettings
+from server.settings import Settings
 from tests.server.conftest import problem, running, until_opened
 
 
@@ -99,7 +99,7 @@ def test_readyz_says_what_is_wrong_with_the_bundle(
     assert callable(harm)
     shard = next(bundle.glob("weights-*.bin"))
     harm(shard)
-    with running(create_app(ServerSettings(bundle=bundle, page=tiny_page))) as client:
+    with running(create_app(Settings(bundle=bundle, page=tiny_page))) as client:
         response = until_opened(client)
         detail = problem(response, 503, "not-ready")
         assert complaint in detail

@@ -1,10 +1,13 @@
-"""Where the training runs and in which number type."""
+"""Where the training runs, in which number type, and with which attention."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from diffusers.models.attention_processor import AttnProcessor
 
 from runtime.errors import BrushletError
+
+PLAIN_ATTENTION_SIDE = 32
 
 
 def pick_device(name: str) -> torch.device:
@@ -36,3 +39,14 @@ def compute_dtype(precision: Literal["auto", "bf16", "fp32"], device: torch.devi
 def _has_bf16_units() -> bool:
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(unit, False) for unit in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def choose_attention(unet: Any, device: torch.device, latents_side: int) -> None:
+    """Plain attention where it is quicker to train: small latents on a processor.
+
+    There the backward pass of the fused one is slow: a step of 16 examples of 16x16 latents on a
+    7M UNet took 394 ms with plain and 485 ms with fused attention (bf16, one AVX512 core). Plain
+    attention's memory grows with the fourth power of `latents_side`.
+    """
+    if device.type == "cpu" and latents_side <= PLAIN_ATTENTION_SIDE:
+        unet.set_attn_processor(AttnProcessor())
