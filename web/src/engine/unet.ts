@@ -32,6 +32,7 @@ export class UNet {
     const session = await ort.InferenceSession.create(graph, {
       executionProviders: [provider === "wasm" ? "wasm" : "webgpu"],
       graphOptimizationLevel: "all",
+      logSeverityLevel: 3, // errors: it warns of every shape computation that stays on the CPU
       externalData: shards.map(({ name, bytes }) => ({ path: name, data: bytes })),
     });
     return new UNet(ort, session);

@@ -1,0 +1,272 @@
+import { createHash } from "node:crypto";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { FileRef, Manifest, Slot } from "../../src/bundle/manifest.gen";
+import { Engine } from "../../src/engine/engine";
+import { goldenLora } from "../../src/engine/golden";
+import type { DenoiseRequest, LoadProgress } from "../../src/worker/protocol";
+import packs from "../vectors/packs.json";
+import samplers from "../vectors/samplers.json";
+import { tinyManifest } from "./bundle";
+import { floatFile } from "./bytes";
+import { type FakeGraph, openSessions, runs } from "./fakeort";
+
+vi.mock("../../src/engine/runtimes", async () => {
+  const { fakeOrt } = await import("./fakeort");
+  return { loadRuntime: async () => fakeOrt };
+});
+
+const slots = packs.slots as Slot[];
+const text = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+
+/** A bundle in memory; tests change it before it is opened. */
+class Bundle {
+  readonly manifest: Manifest = tinyManifest();
+  private readonly contents = new Map<string, Uint8Array>();
+  asked: string[] = [];
+
+  constructor() {
+    const table = samplers.find(({ name, steps }) => name === "ddim" && steps === 6)?.table;
+    this.put("slots.json", text({ slot_set: "attn", slots }));
+    this.put("ddim.json", text({ name: "ddim", tables: { "6": table } }));
+    // The first byte of a shard is the fake's weight: 2 for the base, 3 for ink, 4 for oil.
+    this.manifest.shards = {};
+    this.manifest.unet.forEach((variant, i) => {
+      const shard = `weights-${variant.name}.bin`;
+      this.manifest.shards[shard] = this.put(shard, Uint8Array.of(i + 2));
+      this.manifest.shards["weights-shared.bin"] = this.put(
+        "weights-shared.bin",
+        new Uint8Array(9),
+      );
+      for (const graph of variant.graphs) {
+        graph.shards = ["weights-shared.bin", shard];
+        const name = `${variant.name}-${graph.compute}-${graph.attention}.onnx`;
+        graph.file = this.put(name, text({ shard } satisfies FakeGraph));
+      }
+      const sample = { shape: [2, 4, 1, 1], data: [1, 2, 3, 4, 5, 6, 7, 8] };
+      const lora = variant.slots ? [...goldenLora(variant.golden, slots).values()] : [];
+      const added = lora.flatMap(({ data }) => [...data]).reduce((sum, value) => sum + value, 0);
+      const golden = floatFile({
+        sample,
+        timestep: { shape: [1], data: [500] },
+        encoder_hidden_states: { shape: [2, 1, 3], data: Array(6).fill(0) },
+        out_sample: { ...sample, data: sample.data.map((value) => value * (i + 2) + added) },
+      });
+      variant.golden.file = this.put(variant.golden.file.url, golden);
+    });
+    packs.files.forEach((file, i) => {
+      const style = this.manifest.styles?.[i];
+      if (style)
+        style.pack = this.put(`${style.name}.bin`, new Uint8Array(Buffer.from(file, "base64")));
+    });
+    this.manifest.slots = this.put("slots.json", this.contents.get("slots.json") as Uint8Array);
+    for (const sampler of this.manifest.samplers) {
+      sampler.file = this.put("ddim.json", this.contents.get("ddim.json") as Uint8Array);
+    }
+  }
+
+  put(url: string, bytes: Uint8Array): FileRef {
+    this.contents.set(url, bytes);
+    return { url, bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+  }
+
+  putGraph(name: string, graph: FakeGraph): void {
+    const [variant, compute, attention] = name.split("-");
+    const found = this.manifest.unet
+      .find((one) => one.name === variant)
+      ?.graphs.find((one) => one.compute === compute && one.attention === attention);
+    if (found) found.file = this.put(found.file.url, text(graph));
+  }
+
+  readonly fetch = async (url: string): Promise<Response> => {
+    const name = url.replace("http://host/", "");
+    this.asked.push(name);
+    if (name === "manifest.json") return new Response(JSON.stringify(this.manifest));
+    const bytes = this.contents.get(name);
+    return bytes ? new Response(bytes.slice()) : new Response("", { status: 404 });
+  };
+}
+
+let bundle: Bundle;
+beforeEach(() => {
+  bundle = new Bundle();
+  vi.stubGlobal("fetch", bundle.fetch);
+  openSessions.clear();
+  runs.length = 0;
+});
+afterEach(() => vi.unstubAllGlobals());
+
+const request = { manifestUrl: "http://host/manifest.json", runtimeUrl: "http://host/ort/" };
+const open = (onProgress?: (progress: LoadProgress) => void) =>
+  Engine.open(request, onProgress ? { onProgress } : {});
+const picture = (styles: [string, number][] = [], changes: Partial<DenoiseRequest> = {}) => ({
+  promptEmbeds: { data: new Float32Array(3), shape: [1, 1, 3] },
+  negativePromptEmbeds: { data: new Float32Array(3), shape: [1, 1, 3] },
+  styles: styles.map(([name, strength]) => ({ name, strength })),
+  seed: 3,
+  steps: 6,
+  guidanceScale: 4,
+  sampler: "ddim",
+  height: 2,
+  width: 3,
+  preview: false,
+  ...changes,
+});
+
+describe("opening", () => {
+  test("fetches what the first candidate needs, and nothing of merged styles", async () => {
+    const engine = await open();
+    expect(engine.report).toMatchObject({ provider: "wasm", compute: "fp32", threads: 1 });
+    expect(engine.report.error).toBeLessThan(1e-6);
+    expect(engine.report.refused.map(({ provider }) => provider)).toEqual(["webgpu", "jsep"]);
+    expect(bundle.asked).toEqual([
+      "manifest.json",
+      "slots.json",
+      "golden-base.safetensors",
+      "weights-shared.bin",
+      "weights-base.bin",
+      "base-fp32-fused.onnx",
+    ]);
+  });
+
+  test("progress counts every byte once and ends at the total", async () => {
+    const seen: LoadProgress[] = [];
+    await open((progress) => seen.push(progress));
+    const loaded = seen.map(({ loadedBytes }) => loadedBytes);
+    expect(loaded).toEqual([...loaded].sort((a, b) => a - b));
+    const last = seen.at(-1);
+    expect(last?.stage).toBe("checking");
+    expect(last?.loadedBytes).toBe(last?.totalBytes);
+    expect(new Set(seen.map(({ stage }) => stage))).toEqual(
+      new Set(["manifest", "shards", "graphs", "checking"]),
+    );
+  });
+
+  test("a graph that computes wrongly costs another graph, not another download", async () => {
+    bundle.putGraph("base-fp32-fused", { shard: "weights-base.bin", factor: 1.001 });
+    const engine = await open();
+    expect(engine.report.refused.at(-1)).toMatchObject({ provider: "wasm", compute: "fp32" });
+    expect(engine.report.refused.at(-1)?.reason).toMatch(/fused attention is .* from PyTorch/);
+    expect(bundle.asked.slice(-2)).toEqual(["base-fp32-fused.onnx", "base-fp32-plain.onnx"]);
+    expect(bundle.asked.filter((name) => name.startsWith("weights"))).toHaveLength(2);
+    expect(openSessions.size).toBe(1);
+  });
+
+  test("no provider that computes rightly: a problem with each reason", async () => {
+    bundle.putGraph("base-fp32-fused", { shard: "", refuses: "out of memory" });
+    bundle.putGraph("base-fp32-plain", { shard: "weights-base.bin", factor: 1e300 });
+    const opened = open();
+    await expect(opened).rejects.toMatchObject({ code: "no-provider" });
+    await expect(opened).rejects.toThrow(/out of memory.*plain attention is Infinity/);
+    expect(openSessions.size).toBe(0);
+  });
+
+  test("a damaged shard is told by name, and is no matter of the provider", async () => {
+    bundle.put("weights-shared.bin", new Uint8Array(8));
+    await expect(open()).rejects.toMatchObject({ code: "damaged", where: "weights-shared.bin" });
+  });
+});
+
+describe("denoising", () => {
+  test("strength 0 is the base picture, a style changes it, and no session is made anew", async () => {
+    const engine = await open();
+    const [base, zero, styled] = [
+      await engine.denoise(picture()),
+      await engine.denoise(picture([["ghibli", 0]])),
+      await engine.denoise(picture([["ghibli", 0.8]])),
+    ];
+    expect(base.latents.shape).toEqual([1, 4, 2, 3]);
+    expect(zero.latents.data).toEqual(base.latents.data);
+    expect(styled.latents.data).not.toEqual(base.latents.data);
+    expect(bundle.asked.filter((name) => name.endsWith(".onnx"))).toHaveLength(1);
+    expect(bundle.asked.filter((name) => name === "ddim.json")).toHaveLength(1);
+  });
+
+  test("LoRA inputs are made once for a run, and kept for the next with the same styles", async () => {
+    const engine = await open();
+    runs.length = 0;
+    await engine.denoise(
+      picture([
+        ["ghibli", 0.8],
+        ["gothic", 0.3],
+      ]),
+    );
+    await engine.denoise(
+      picture(
+        [
+          ["ghibli", 0.8],
+          ["gothic", 0.3],
+        ],
+        { seed: 4 },
+      ),
+    );
+    expect(new Set(runs.map((feeds) => feeds["one.lora_A"]))).toHaveProperty("size", 1);
+    expect(runs[0]?.["one.lora_A"]?.dims).toEqual([3, 5]); // ranks 2 and 3
+    await engine.denoise(
+      picture([
+        ["ghibli", 0.7],
+        ["gothic", 0.3],
+      ]),
+    );
+    expect(new Set(runs.map((feeds) => feeds["one.lora_A"]))).toHaveProperty("size", 2);
+  });
+
+  test("previews come when asked for, one for each step", async () => {
+    const engine = await open();
+    const previews: unknown[] = [];
+    const onStep = ({ preview }: { preview?: unknown }) => previews.push(preview);
+    await engine.denoise(picture(), { onStep });
+    expect(previews).toEqual(Array(6).fill(undefined));
+    await engine.denoise(picture([], { preview: true }), { onStep });
+    expect(previews.at(-1)).toMatchObject({ width: 3, height: 2, rgba: { length: 24 } });
+  });
+
+  test("requests are taken one after another; a waiting one can be cancelled", async () => {
+    const engine = await open();
+    const controller = new AbortController();
+    const first = engine.denoise(picture());
+    const second = engine.denoise(picture(), { signal: controller.signal });
+    controller.abort();
+    await expect(second).rejects.toMatchObject({ code: "cancelled" });
+    expect((await first).latents.data).toHaveLength(24);
+  });
+
+  test("after a failed request the next one is answered", async () => {
+    const engine = await open();
+    await expect(engine.denoise(picture([], { steps: 51 }))).rejects.toThrow(/no table for 51/);
+    await expect(engine.denoise(picture())).resolves.toBeDefined();
+  });
+});
+
+describe("merged styles", () => {
+  test("fetch only what the base has not fetched yet, once", async () => {
+    const engine = await open();
+    bundle.asked = [];
+    const merged = await engine.denoise(picture([["ink", 0.8]]));
+    expect(merged.provider?.provider).toBe("wasm");
+    expect(bundle.asked.filter((name) => name !== "ddim.json")).toEqual([
+      "golden-ink.safetensors",
+      "weights-ink.bin",
+      "ink-fp32-fused.onnx",
+    ]);
+    const base = await engine.denoise(picture([["ink", 0]]));
+    expect(base.latents.data).not.toEqual(merged.latents.data);
+    expect((await engine.denoise(picture([["ink", 0.8]]))).latents.data).toEqual(
+      merged.latents.data,
+    );
+    expect(bundle.asked).toHaveLength(4);
+  });
+
+  test("prefetching one makes it ready", async () => {
+    const engine = await open();
+    await engine.prefetchStyle("oil");
+    bundle.asked = [];
+    await engine.denoise(picture([["oil", 0.8]]));
+    expect(bundle.asked).toEqual(["ddim.json"]);
+  });
+});
+
+test("a style of another base is refused by name, when it is fetched", async () => {
+  bundle.manifest.base_hash = "c".repeat(64);
+  const engine = await open();
+  await expect(engine.prefetchStyle("ghibli")).rejects.toMatchObject({ code: "wrong-base" });
+});
