@@ -4,14 +4,15 @@
  *   node tests/page/screenshot.mjs [OUT]     all states, widths, languages and colour schemes
  *   node tests/page/screenshot.mjs --serve   serves the same page to a browser instead
  *
- * CHROMIUM names the browser (default /usr/bin/chromium).
+ * CHROMIUM names the browser; ONLY picks pictures by parts of their names, for example
+ * ONLY=result-1280,390-zh-dark.
  */
 
 import { mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
-import { chromium } from "playwright-core";
 import { createServer } from "vite";
+import { launchChromium } from "../browser/chromium.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const server = await createServer({
@@ -74,10 +75,7 @@ function states() {
 
 async function shoot(out) {
   await mkdir(out, { recursive: true });
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-quic", "--disable-background-networking"],
-  });
+  const browser = await launchChromium();
   const only = process.env.ONLY?.split(",");
   for (const [name, { query, act }] of Object.entries(states())) {
     for (const [width, height] of [

@@ -29,62 +29,64 @@ export function SettingsRow({
   return (
     <fieldset className="settings">
       <legend className="unseen">{t("settings.title")}</legend>
-      <div className="field settings-sampler">
-        <label className="hint" htmlFor={sampler}>
-          {t("settings.sampler")}
-        </label>
-        <select
-          id={sampler}
-          data-testid="sampler"
-          value={settings.sampler}
-          onChange={({ target }) => change((now) => chooseSampler(now, manifest, target.value))}
-        >
-          {manifest.samplers.map(({ name, title }) => (
-            <option key={name} value={name}>
-              {title}
-            </option>
-          ))}
-        </select>
-      </div>
-      <NumberField
-        label={t("settings.steps")}
-        testId="steps"
-        value={settings.steps}
-        min={1}
-        max={maxSteps}
-        step={1}
-        onChange={(steps) => change((now) => ({ ...now, steps }))}
-      />
-      <NumberField
-        label={t("settings.guidance")}
-        testId="guidance"
-        value={settings.guidance}
-        min={1}
-        max={maxGuidance}
-        step={0.5}
-        hint={t("settings.guidanceHint")}
-        onChange={(guidance) => change((now) => ({ ...now, guidance }))}
-      />
-      <div className="settings-seed">
+      <div className="settings-row">
+        <div className="field settings-sampler">
+          <label className="hint" htmlFor={sampler}>
+            {t("settings.sampler")}
+          </label>
+          <select
+            id={sampler}
+            data-testid="sampler"
+            value={settings.sampler}
+            onChange={({ target }) => change((now) => chooseSampler(now, manifest, target.value))}
+          >
+            {manifest.samplers.map(({ name, title }) => (
+              <option key={name} value={name}>
+                {title}
+              </option>
+            ))}
+          </select>
+        </div>
         <NumberField
-          label={t("settings.seed")}
-          testId="seed"
-          value={settings.seed}
-          min={0}
-          max={maxSeed}
+          label={t("settings.steps")}
+          testId="steps"
+          value={settings.steps}
+          min={1}
+          max={maxSteps}
           step={1}
-          onChange={(seed) => change((now) => ({ ...now, seed }))}
+          onChange={(steps) => change((now) => ({ ...now, steps }))}
         />
-        <button
-          type="button"
-          className="icon-button"
-          data-testid="dice"
-          aria-label={t("settings.dice")}
-          title={t("settings.dice")}
-          onClick={() => change((now) => ({ ...now, seed: rollSeed() }))}
-        >
-          <DiceIcon />
-        </button>
+        <NumberField
+          label={t("settings.guidance")}
+          testId="guidance"
+          value={settings.guidance}
+          min={1}
+          max={maxGuidance}
+          step={0.5}
+          hint={t("settings.guidanceHint")}
+          onChange={(guidance) => change((now) => ({ ...now, guidance }))}
+        />
+        <div className="settings-seed">
+          <NumberField
+            label={t("settings.seed")}
+            testId="seed"
+            value={settings.seed}
+            min={0}
+            max={maxSeed}
+            step={1}
+            onChange={(seed) => change((now) => ({ ...now, seed }))}
+          />
+          <button
+            type="button"
+            className="icon-button"
+            data-testid="dice"
+            aria-label={t("settings.dice")}
+            title={t("settings.dice")}
+            onClick={() => change((now) => ({ ...now, seed: rollSeed() }))}
+          >
+            <DiceIcon />
+          </button>
+        </div>
       </div>
     </fieldset>
   );
