@@ -128,18 +128,13 @@ class Pipeline:
     def _styled(self, styles: Mapping[str, float]) -> tuple[str, Mapping[str, Float32]]:
         """The UNet variant to run, and its LoRA inputs."""
         found = {name: self.bundle.style(name) for name in styles}
-        merged = [style for style in found.values() if style.kind == "merged"]
-        used = [style for style in merged if styles[style.name] != 0]
-        if not used:
-            packs = [
-                (self.bundle.style_pack(name), strength)
-                for name, strength in styles.items()
-                if found[name] not in merged
-            ]
+        used = {name: strength for name, strength in styles.items() if strength != 0}
+        merged = next((found[name] for name in used if found[name].kind == "merged"), None)
+        if merged is None:
+            packs = [(self.bundle.style_pack(name), strength) for name, strength in used.items()]
             return "base", stack(packs, self.bundle.slot_table())
-        style = used[0]
-        if len(styles) > 1 or styles[style.name] != style.merged_strength or not style.variant:
-            what = f"the style {style.name} is merged at the strength {style.merged_strength}"
-            todo = f"use it alone at {style.merged_strength} or 0, or export it with MODE=external"
+        if used != {merged.name: merged.merged_strength} or merged.variant is None:
+            what = f"the style {merged.name} is merged at the strength {merged.merged_strength}"
+            todo = f"use it alone at {merged.merged_strength} or 0, or export it with MODE=external"
             raise BrushletError(what, todo=todo)
-        return style.variant, {}
+        return merged.variant, {}

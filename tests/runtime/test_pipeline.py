@@ -42,16 +42,17 @@ def test_the_picture_is_that_of_diffusers(
     settings |= {"guidance_scale": guidance_scale}
     latents, pixels = reference.picture(PROMPT, strengths=styles, **settings)
     found = pipeline.generate(PROMPT, styles=styles, **settings)
-    assert relative_error(found.latents, latents) <= 1e-4  # measured 2e-6 to 2e-5
-    # Eight-bit rounding alone costs 59 dB; a float comparison is in tests/parity.
-    assert psnr(found.pixels / 255, pixels) >= 55
+    assert relative_error(found.latents, latents) <= 1e-5  # measured 2e-7 to 2e-6
+    difference = np.abs(found.pixels - np.round(pixels * 255))
+    assert difference.max() <= 1  # a value may lie on either side of a rounding edge
+    assert (difference > 0).mean() <= 1e-3  # measured 2e-4 at most
 
 
 def test_a_merged_style_draws_as_the_external_one(pipeline: Pipeline) -> None:
     merged = pipeline.generate(PROMPT, styles={"wiggle-merged": 0.8}, steps=5)
     external = pipeline.generate(PROMPT, styles={"wiggle": 0.8}, steps=5)
     base = pipeline.generate(PROMPT, steps=5)
-    assert psnr(merged.pixels / 255, external.pixels / 255) >= 40
+    assert psnr(merged.pixels / 255, external.pixels / 255) >= 60  # measured 73 dB
     assert relative_error(base.latents, external.latents) > 1e-2
 
 
