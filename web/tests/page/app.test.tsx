@@ -262,6 +262,17 @@ describe("painting", () => {
     byId("result");
   });
 
+  test("opens the studio anew when the worker has fallen over", async () => {
+    const { fake, user } = await openReady();
+    await user.click(byId("generate"));
+    const order = await asked(fake, 1);
+    const problem = { code: "internal", message: "The denoising worker stopped." } as const;
+    await act(async () => order.finish({ ok: false, problem }));
+    await user.click(byId("retry"));
+    missing("error");
+    await waitFor(() => expect(fake.loads).toHaveLength(2));
+  });
+
   test("shows the worker's own words for a style of another base", async () => {
     const { fake, user } = await openReady();
     await user.click(byId("generate"));

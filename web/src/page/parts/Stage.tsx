@@ -26,6 +26,10 @@ export function Stage({
 }) {
   const { t } = useTranslation();
   const { shown, phase, problem } = painter;
+  const reopen = () => {
+    painter.dismiss();
+    engine.retry();
+  };
   const opening = !engine.ready && !engine.problem;
   return (
     <section className="stage" id="picture" tabIndex={-1} aria-label={t("stage.region")}>
@@ -38,7 +42,7 @@ export function Stage({
           <ProblemNotice
             problem={problem}
             // A worker that fell over does not get up by itself.
-            retry={problem.code === "internal" ? engine.retry : generate}
+            retry={problem.code === "internal" ? reopen : generate}
             dismiss={painter.dismiss}
           />
         )}
