@@ -75,7 +75,7 @@ def _fake_model(sample: torch.Tensor, timestep: float) -> torch.Tensor:
 
 def samplers(world: World) -> Iterator[Measured]:
     """Whole runs on a model that costs nothing, with the noise that diffusers draws."""
-    config = world.reference.pipeline.scheduler.config
+    config = world.reference.scheduler_config
     for name, (kind, options) in SCHEDULERS.items():
         for steps in (1, 4, 20, 50):
             generator = torch.Generator().manual_seed(steps)

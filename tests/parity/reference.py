@@ -36,6 +36,7 @@ class Reference:
             base, torch_dtype=torch.float32, safety_checker=None
         )
         self.pipeline.set_progress_bar_config(disable=True)
+        self.scheduler_config = self.pipeline.scheduler.config
         self.loras = dict(loras or {})
         for name, path in self.loras.items():
             self.pipeline.load_lora_weights(
@@ -94,7 +95,7 @@ class Reference:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Latents `[1, C, h, w]` and pixels `[H, W, 3]` in 0..1 of a whole run."""
         kind, options = SCHEDULERS[sampler]
-        self.pipeline.scheduler = kind.from_config(self.pipeline.scheduler.config, **options)
+        self.pipeline.scheduler = kind.from_config(self.scheduler_config, **options)
         self.style(strengths)
         call = {
             "prompt": prompt,
