@@ -41,9 +41,9 @@ class Engine:
         self._closing = False
 
     def parts(self) -> Parts:
-        """The bundle as it lies on disk now. Blocks while it is being opened again.
+        """The bundle as it lies on disk now; opens it when it is new, which takes a while.
 
-        NotReady when it is being opened for the first time, or cannot be opened.
+        NotReady when somebody else is opening it, or it cannot be opened.
         """
         if self._parts is None and self._lock.locked():
             raise NotReady("the bundle is being verified and opened", seconds=self._retry_seconds)
@@ -68,15 +68,16 @@ class Engine:
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def _load(self) -> None:
-        before, self._parts = self._parts, None
         try:
             bundle = Bundle.open(self._folder)
-            if before and _sessions(bundle.manifest) == _sessions(before.bundle.manifest):
-                self._parts = replace(before, bundle=bundle)
+            if self._parts and _sessions(bundle.manifest) == _sessions(self._parts.bundle.manifest):
+                self._parts = replace(self._parts, bundle=bundle)
                 return
+            self._parts = None
             bundle.verify(self._on_bytes)
             self._parts = Parts(bundle, TextEncoder(bundle), VaeDecoder(bundle), VaeEncoder(bundle))
         except BrushletError as error:
+            self._parts = None
             self._fault = str(error)
 
     def _on_bytes(self, _done: int, _total: int) -> None:

@@ -78,11 +78,11 @@ def _train(
     name = str(values.get("name", ""))
     if not name:
         raise BrushletError("which style?", todo="for example: python -m trainer miyazaki")
-    values = {"out": LORAS / f"{name}.safetensors", **preset(name), **values}
+    values = {"out": LORAS / f"{name}.safetensors", **values}
     if "data" in values:
         checked = make_config(values)
     else:
-        checked = make_config({**values, "data": DRAWN / name})
+        checked = make_config({**preset(name), "data": DRAWN / name, **values})
         draw_dataset(name, checked.data)
 
     from trainer.train import train  # torch and diffusers take seconds to import

@@ -30,6 +30,11 @@ class Base:
         side: int = self.pipeline.unet.config.sample_size
         return side * scale
 
+    @property
+    def prediction_type(self) -> str:
+        """`epsilon`, `v_prediction` or `sample`."""
+        return str(self.pipeline.scheduler.config.prediction_type)
+
     def noise_schedule(self) -> Any:
         """The training-time noise schedule (DDPM, arXiv 2006.11239)."""
         return DDPMScheduler.from_config(self.pipeline.scheduler.config)

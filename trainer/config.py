@@ -34,10 +34,13 @@ class TrainConfig(BaseModel):
     title: str = ""
     """Shown to people; the name when empty."""
     description: str = ""
+    """One sentence about the style."""
     license: str = ""
+    """SPDX name of the LoRA's licence."""
     trigger_words: str = ""
     """Words that call the style, as they stand in the captions."""
     preferred_strength: float = Field(default=0.8, gt=0, le=2)
+    """Where a slider should start."""
 
     resolution: int = Field(default=0, ge=0, le=2048, multiple_of=8)
     """Pixels of a training picture's side; 0 takes the base's own."""
@@ -45,16 +48,22 @@ class TrainConfig(BaseModel):
     """Also train on mirrored pictures. Switch off where left and right matter (lettering)."""
 
     rank: int = Field(default=8, ge=1, le=256)
+    """Width of the adapters; the file grows with it."""
     alpha: float = Field(default=8, gt=0, le=1024)
     """The update is scaled by alpha / rank; a power of two keeps fp16 style packs exact."""
 
     steps: int = Field(default=500, ge=1)
+    """Updates of the adapters."""
     batch_size: int = Field(default=16, ge=1)
+    """Pictures a step."""
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
+    """The highest; SD 1.5 wants 1e-4."""
     warmup_steps: int = Field(default=20, ge=0)
     """Linear rise to `learning_rate`; a cosine brings it back to zero at the last step."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's (arXiv 1711.05101)."""
     max_grad_norm: float = Field(default=1.0, gt=0)
+    """Longer gradients are shortened to this."""
     caption_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of captions replaced by the empty prompt, so that guidance keeps working."""
     min_snr_gamma: float = Field(default=0, ge=0)
@@ -66,11 +75,14 @@ class TrainConfig(BaseModel):
     device: str = "auto"
     """A torch device; `auto` is the first CUDA device, else the processor."""
     seed: int = Field(default=0, ge=0, lt=2**63)
+    """The same seed, settings and machine give the same file."""
     checkpoint_seconds: float = Field(default=30, ge=0)
     """How often the state is saved, so that a power cut costs no more than this."""
 
     thumbnail_prompt: str = "a castle, clouds, green hills, day"
+    """What the thumbnail shows, behind the trigger words."""
     thumbnail_seed: int = Field(default=1, ge=0, lt=2**63)
+    """Its start noise."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainConfig":

@@ -80,3 +80,18 @@ def embed(pipeline: Any, prompts: list[str]) -> torch.Tensor:
         )
         parts.append(pipeline.text_encoder(tokens.input_ids.to(pipeline.device))[0])
     return torch.cat(parts)
+
+
+def caption_notes(base: Base, dataset: Dataset, trigger_words: str) -> list[str]:
+    """What people should know about their captions before they wait for the result."""
+    captions = [example.caption for example in dataset.examples]
+    limit = base.pipeline.tokenizer.model_max_length
+    lengths = [len(base.pipeline.tokenizer.tokenize(caption)) + 2 for caption in captions]
+    cut = sum(length > limit for length in lengths)
+    without = sum(trigger_words not in caption for caption in captions)
+    notes = []
+    if cut:
+        notes.append(f"{cut} captions are longer than {limit} tokens; the rest is not read")
+    if without:
+        notes.append(f"the trigger words {trigger_words!r} are missing in {without} captions")
+    return notes

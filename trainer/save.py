@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from torch.nn import Parameter
 
@@ -13,6 +14,8 @@ from trainer.adapters import to_kohya
 from trainer.base import Base
 from trainer.config import TrainConfig
 from trainer.dataset import Dataset
+
+SD2_WIDTH = 1024  # of OpenCLIP's embeddings; the UNets of SD 1 and 2 are otherwise alike
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def save_lora(trained: Trained, thumbnail: bytes) -> list[Path]:
     body = dump_tensors(tensors, {})
     header_size = 8 + int.from_bytes(body[:8], "little")
     weights_sha256 = hashlib.sha256(body[header_size:]).hexdigest()
-    sidecar = json.dumps(a1111_sidecar(config), indent=2, ensure_ascii=False) + "\n"
+    sidecar = json.dumps(a1111_sidecar(trained), indent=2, ensure_ascii=False) + "\n"
     files = {
         config.out.with_suffix(".png"): thumbnail,
         config.out.with_suffix(".json"): sidecar.encode(),
@@ -52,15 +55,32 @@ def save_lora(trained: Trained, thumbnail: bytes) -> list[Path]:
     return list(files)
 
 
-def a1111_sidecar(config: TrainConfig) -> dict[str, object]:
+class _Family(NamedTuple):
+    """How the base's architecture is called by those who read the file."""
+
+    kohya: str
+    modelspec: str
+    a1111: str
+
+
+def _family(base: Base) -> _Family:
+    if base.pipeline.unet.config.cross_attention_dim != SD2_WIDTH:
+        return _Family("sd_v1", "stable-diffusion-v1", "SD1")
+    if base.prediction_type == "v_prediction":
+        return _Family("sd_v2_768_v", "stable-diffusion-v2-768-v", "SD2")
+    return _Family("sd_v2", "stable-diffusion-v2-512", "SD2")
+
+
+def a1111_sidecar(trained: Trained) -> dict[str, object]:
     """What AUTOMATIC1111's extra-networks page keeps beside a LoRA (`ui_edit_user_metadata.py`)."""
+    config = trained.config
     return {
         "description": config.description,
-        "sd version": "SD1",
+        "sd version": _family(trained.base).a1111,
         "activation text": config.trigger_words,
         "preferred weight": config.preferred_strength,
         "negative text": "",
-        "notes": f"Trained by brushlet on {Path(config.base).name}.",
+        "notes": f"Trained by brushlet on {trained.base.name}.",
     }
 
 
@@ -72,9 +92,10 @@ def kohya_metadata(trained: Trained, weights_sha256: str) -> dict[str, str]:
     """
     config, dataset = trained.config, trained.dataset
     pictures = len(dataset)
-    prediction = trained.base.pipeline.scheduler.config.prediction_type
+    family = _family(trained.base)
+    v_prediction = trained.base.prediction_type == "v_prediction"
     values: dict[str, object] = {
-        "ss_base_model_version": "sd_v1",
+        "ss_base_model_version": family.kohya,
         "ss_sd_model_name": trained.base.name,
         "ss_sd_model_hash": trained.base.sha256,
         "ss_network_module": "networks.lora",
@@ -98,13 +119,13 @@ def kohya_metadata(trained: Trained, weights_sha256: str) -> dict[str, str]:
         "ss_min_snr_gamma": config.min_snr_gamma or None,
         "ss_max_grad_norm": config.max_grad_norm,
         "ss_seed": config.seed,
-        "ss_v2": prediction == "v_prediction",
+        "ss_v2": family.a1111 == "SD2",
         "ss_tag_frequency": json.dumps({config.name: dataset.tag_frequency()}),
         "ss_dataset_dirs": json.dumps({config.name: {"n_repeats": 1, "img_count": pictures}}),
         "ss_training_comment": "brushlet",
         "sshs_model_hash": weights_sha256,
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": "stable-diffusion-v1/lora",
+        "modelspec.architecture": f"{family.modelspec}/lora",
         "modelspec.implementation": "https://github.com/huggingface/diffusers",
         "modelspec.title": config.title or config.name,
         "modelspec.description": config.description,
@@ -112,7 +133,7 @@ def kohya_metadata(trained: Trained, weights_sha256: str) -> dict[str, str]:
         "modelspec.trigger_phrase": config.trigger_words,
         "modelspec.usage_hint": f"strength {config.preferred_strength}",
         "modelspec.resolution": f"{trained.size}x{trained.size}",
-        "modelspec.prediction_type": "v" if prediction == "v_prediction" else "epsilon",
+        "modelspec.prediction_type": "v" if v_prediction else "epsilon",
         "modelspec.hash_sha256": f"0x{weights_sha256}",
     }
     return {key: str(value) for key, value in values.items() if value != ""}

@@ -17,7 +17,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.dataset import read_dataset
 from trainer.device import choose_attention, compute_dtype, pick_device
-from trainer.latents import fill_cache
+from trainer.latents import caption_notes, fill_cache
 from trainer.objective import learning_rate_at, loss_weight, target
 from trainer.progress import Stop, TrainingBar
 from trainer.save import Trained, save_lora
@@ -43,6 +43,8 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
     # Data: VAE and text encoder are frozen, so they run once and not at every step.
     cache = fill_cache(base, dataset, size, config.flip)
     console.print(f"{len(dataset)} pictures of {size}x{size} from {dataset.folder}, {dtype}")
+    for note in caption_notes(base, dataset, config.trigger_words):
+        console.print(f"note: {note}")
 
     # Model: two thin matrices beside each transformer layer are all that learns.
     unet = base.pipeline.unet
@@ -106,7 +108,8 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
             loss_mean = memory * loss_mean + (1 - memory) * loss.item()
             bar.step(step + 1, loss_mean)
 
-            if stop.asked or time.monotonic() - saved_at > config.checkpoint_seconds:
+            due = time.monotonic() - saved_at > config.checkpoint_seconds
+            if due or stop.asked or step + 1 == config.steps:
                 checkpoint.save(step + 1, loss_mean, parameters, adam)
                 saved_at = time.monotonic()
             if stop.asked:

@@ -11,7 +11,7 @@ from runtime.lora import read_lora
 from runtime.tensors import read_tensors
 from tests.trainer.conftest import MakeConfig, run
 from trainer.config import TARGET_SUFFIXES
-from trainer.save import Trained
+from trainer.save import Trained, a1111_sidecar, kohya_metadata
 
 
 @pytest.fixture
@@ -65,6 +65,13 @@ def test_metadata(trained: Trained) -> None:
     }
     assert expected.items() <= metadata.items()
     assert json.loads(metadata["ss_tag_frequency"])["mine"]["my style"] == 3
+
+
+def test_an_sd2_base_is_called_so(trained: Trained) -> None:
+    unet = trained.base.pipeline.unet
+    unet.register_to_config(cross_attention_dim=1024)
+    assert kohya_metadata(trained, "0")["modelspec.architecture"] == "stable-diffusion-v2-512/lora"
+    assert a1111_sidecar(trained)["sd version"] == "SD2"
 
 
 def test_sidecar_and_thumbnail(trained: Trained) -> None:

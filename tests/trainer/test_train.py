@@ -1,3 +1,5 @@
+import io
+import json
 import os
 import signal
 import subprocess
@@ -7,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from runtime.errors import BadFile, BrushletError, Cancelled
 from tests.trainer.conftest import MakeConfig, run
 from trainer.progress import Stop, TrainingBar
+from trainer.train import train
 
 
 def test_the_loss_falls_on_a_toy(config_with: MakeConfig) -> None:
@@ -89,6 +93,22 @@ def test_a_diverged_training_says_so(
     with pytest.raises(BrushletError, match="the loss is no longer a number") as caught:
         run(config_with())
     assert "lower learning_rate" in caught.value.todo
+
+
+def test_captions_that_will_not_work_as_meant_are_noted(
+    config_with: MakeConfig, pictures: Path
+) -> None:
+    (pictures / "metadata.jsonl").write_text(
+        '{"file_name": "0.png", "text": "a sea"}\n'
+        + json.dumps({"file_name": "1.png", "text": "my style, " + "x " * 100})
+        + '\n{"file_name": "2.png", "text": "my style, day"}\n'
+    )
+    console = Console(file=io.StringIO(), width=200)
+    train(config_with(steps=1, warmup_steps=0), console, Stop())
+    assert isinstance(console.file, io.StringIO)
+    notes = console.file.getvalue()
+    assert "note: 1 captions are longer than 77 tokens" in notes
+    assert "note: the trigger words 'my style' are missing in 1 captions" in notes
 
 
 def test_a_missing_base_is_named(config_with: MakeConfig, tmp_path: Path) -> None:
