@@ -47,12 +47,14 @@ def test_an_alias_means_one_slot(sd15: UNet2DConditionModel) -> None:
 
 def test_ldm_names_are_those_diffusers_understands(sd15: UNet2DConditionModel) -> None:
     paths = transformer_paths(path for path, _ in sd15.named_modules())
-    ours = {ldm_path(path, sd15.config): path for path in paths}
-    for original, path in ours.items():
-        assert original is not None
-        key = f"lora_unet_{original.replace('.', '_')}"
-        theirs = _maybe_map_sgm_blocks_to_diffusers({key: 0}, sd15.config)
-        assert list(theirs) == [f"lora_unet_{path.replace('.', '_')}"]
+    keys = {f"lora_unet_{ldm_path(path, sd15.config)}".replace(".", "_"): path for path in paths}
+    blocks = {"input_blocks": "down_blocks", "output_blocks": "up_blocks"}
+    theirs = _maybe_map_sgm_blocks_to_diffusers(dict(keys), sd15.config)
+    assert len(theirs) == len(paths)
+    for key, path in theirs.items():
+        for original, ours in (blocks | {"middle_block": "mid_block"}).items():
+            key = key.replace(original, ours)
+        assert key == f"lora_unet_{path.replace('.', '_')}"
 
 
 def test_out_projections_keep_the_old_processors_name(sd15: UNet2DConditionModel) -> None:

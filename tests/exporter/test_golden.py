@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from exporter.golden import golden_inputs
+from exporter.parity import TOLERANCE
+from runtime.bundle import Bundle
+from runtime.golden import check_golden, golden_feeds
+
+
+def test_every_variant_passes_its_golden_vector_in_the_runtime(bundle: Bundle) -> None:
+    for variant in bundle.manifest.unet:
+        graph = bundle.graph(variant)
+        assert check_golden(bundle, variant, graph, bundle.session(graph)) <= TOLERANCE["fp32"]
+
+
+def test_the_golden_lora_shows(bundle: Bundle) -> None:
+    """A provider that loses the LoRA inputs must fail the vector by far."""
+    variant = bundle.manifest.variant("base")
+    feeds, expected = golden_feeds(bundle, variant)
+    for slot in bundle.slot_table().slots:
+        feeds[slot.input_b] = np.zeros_like(feeds[slot.input_b])
+    (output,) = bundle.session(bundle.graph(variant)).run(["out_sample"], feeds)
+    error = np.abs(output - expected).max() / np.abs(expected).max()
+    assert error > 10 * variant.golden.tolerance_fp16
+
+
+@pytest.mark.parametrize(
+    ("sample_size", "levels", "expected"), [(8, 2, (8, 4)), (64, 4, (32, 16)), (16, 3, (16, 8))]
+)
+def test_inputs_fit_the_down_path_and_are_not_square(
+    sample_size: int, levels: int, expected: tuple[int, int]
+) -> None:
+    config = {
+        "sample_size": sample_size,
+        "block_out_channels": [1] * levels,
+        "in_channels": 4,
+        "cross_attention_dim": 32,
+    }
+    inputs = golden_inputs(config, 1000)
+    assert [feeds["timestep"].item() for feeds in inputs.values()] == [980, 500, 20]
+    assert {feeds["sample"].shape for feeds in inputs.values()} == {(2, 4, *expected)}
