@@ -40,6 +40,9 @@ function serveRuntime(): Plugin {
   };
 }
 
+/** `make serve`, which encodes prompts, decodes latents and serves the bundle. */
+const python = process.env.BRUSHLET_SERVER ?? "http://127.0.0.1:8000";
+
 export default defineConfig({
   // Relative addresses, so that the page may lie in any folder of a static host.
   base: "./",
@@ -50,11 +53,11 @@ export default defineConfig({
   },
   worker: { format: "es" },
   build: { target: "es2022" },
-  optimizeDeps: { exclude: ["onnxruntime-web"] },
+  // Named, because the dev server finds what only the worker imports too late and reloads the page.
+  optimizeDeps: { include: ["hash-wasm"], exclude: ["onnxruntime-web"] },
   server: {
     headers: isolation,
-    // The Python server, which encodes prompts, decodes latents and serves the bundle.
-    proxy: { "/v1": "http://127.0.0.1:8000", "/bundle": "http://127.0.0.1:8000" },
+    proxy: { "/v1": python, "/bundle": python, "/livez": python, "/readyz": python },
   },
   preview: { headers: isolation },
 });
