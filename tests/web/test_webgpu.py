@@ -1,0 +1,63 @@
+"""WebGPU in software (SwiftShader), on a model tiny enough to end: each provider is judged by its
+golden vector, and one that computes wrongly is not used."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtime.bundle import Bundle
+from runtime.golden import golden_feeds
+from tests.parity.browser import run_jobs
+from tests.parity.reference import relative_error
+
+
+@pytest.fixture(scope="module")
+def results(tiny_bundle: Path) -> dict[str, tuple[dict[str, Any], Any]]:
+    """Steps of both WebGPU providers on fused and plain graphs, and what the page would choose."""
+    bundle = Bundle.open(tiny_bundle)
+    feeds, _ = golden_feeds(bundle, bundle.manifest.variant("base"))
+    jobs: list[dict[str, Any]] = [
+        {
+            "kind": "step",
+            "id": f"{provider}-{attention}",
+            "provider": provider,
+            "compute": "fp32",
+            "attention": attention,
+            "inputs": "golden.safetensors",
+        }
+        for provider in ("jsep", "webgpu")
+        for attention in ("fused", "plain")
+    ]
+    # Named ones are tried on software adapters too, in this order.
+    wanted = [{"provider": name} for name in ("webgpu", "jsep", "wasm")]
+    jobs.append({"kind": "load", "id": "chosen", "providers": wanted})
+    jobs.append({"kind": "load", "id": "by default"})
+    return run_jobs(tiny_bundle, jobs, {"golden.safetensors": feeds}, webgpu=True)
+
+
+@pytest.mark.parametrize("graph", ["jsep-fused", "jsep-plain", "webgpu-plain"])
+def test_a_webgpu_step_is_pytorchs(
+    graph: str, results: dict[str, tuple[dict[str, Any], Any]], tiny_bundle: Path
+) -> None:
+    bundle = Bundle.open(tiny_bundle)
+    _, expected = golden_feeds(bundle, bundle.manifest.variant("base"))
+    assert relative_error(results[graph][1]["out_sample"], expected) <= 1e-5
+
+
+def test_the_provider_chosen_is_within_tolerance(
+    results: dict[str, tuple[dict[str, Any], Any]],
+) -> None:
+    report = results["chosen"][0]["report"]
+    assert np.isfinite(report["error"])
+    assert report["error"] <= report["tolerance"]
+    assert report["provider"] in {"webgpu", "jsep"}
+
+
+def test_a_software_gpu_is_not_chosen_by_itself(
+    results: dict[str, tuple[dict[str, Any], Any]],
+) -> None:
+    report = results["by default"][0]["report"]
+    assert report["provider"] == "wasm"
+    assert any("software" in refusal["reason"] for refusal in report["refused"])
