@@ -21,6 +21,7 @@ const server = await createServer({
   plugins: [react()],
   cacheDir: "node_modules/.vite-screenshot",
   logLevel: "warn",
+  server: { hmr: false, watch: null }, // files saved meanwhile must not reload a page being drawn
 });
 await server.listen();
 const page = `${server.resolvedUrls.local[0]}tests/page/fake/index.html`;
@@ -92,6 +93,7 @@ async function shoot(out) {
             locale: locale === "zh" ? "zh-CN" : "en-US",
             colorScheme,
           });
+          tab.setDefaultTimeout(120_000);
           tab.on("pageerror", (error) => console.error(`${file}: ${error}`));
           await tab.goto(`${page}?${query}`);
           await act(tab);
