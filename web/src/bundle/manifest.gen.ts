@@ -44,7 +44,7 @@ export interface Manifest {
 export interface Model {
   cross_attention_dim: number;
   /**
-   * UNet input channels; above latent_channels for inpainting
+   * UNet input channels; more than latent_channels: inpainting
    */
   in_channels: number;
   latent_channels: number;
