@@ -116,16 +116,17 @@ def skyline(canvas: Canvas, rng: np.random.Generator, horizon: float, shade: RGB
     for depth in range(2):
         left = -4.0
         while left < 128:
-            width = float(rng.uniform(8, 14))
+            width = float(rng.uniform(12, 19))
             top = horizon - float(rng.uniform(10, 44 - 16 * depth))
             tone = 0.95 - 0.35 * depth
             body = (shade[0] * tone * 0.7, shade[1] * tone * 0.7, shade[2] * tone * 0.9)
             sprite.box(body, left, top, left + width - 1, horizon + 22)
             neon = NEON[rng.integers(len(NEON))]
-            for wy in np.arange(top + 3, horizon - 1, 5):
-                for wx in np.arange(left + 1.5, left + width - 3, 3.6):
-                    if rng.random() < 0.55:
-                        sprite.box(neon, wx, wy, wx + 1.8, wy + 2.2)
+            glass = (neon[0] * 0.8, neon[1] * 0.8, neon[2] * 0.8)
+            for wy in np.arange(top + 3.5, horizon - 1, 7.5):
+                for wx in np.arange(left + 2, left + width - 4.5, 5.5):
+                    if rng.random() < 0.5:
+                        sprite.box(glass, wx, wy, wx + 3, wy + 3.6)
             left += width
     colors, alpha = canvas.lay(sprite)
     canvas.pixels *= 1 - alpha[..., None]
@@ -161,9 +162,9 @@ def rain(canvas: Canvas, rng: np.random.Generator) -> None:
     along = canvas.y + canvas.x * 0.35
     columns = canvas.x - canvas.y * 0.22
     streaks = np.zeros((canvas.size, canvas.size), np.float32)
-    for _ in range(26):
+    for _ in range(18):
         centre, start = rng.uniform(-28, 128), rng.uniform(-10, 140)
         length = rng.uniform(14, 30)
-        across = np.clip(1 - np.abs(columns - centre) / 0.8, 0, 1)
+        across = np.clip(1 - np.abs(columns - centre) / 1.4, 0, 1)
         streaks = np.maximum(streaks, across * ((along > start) & (along < start + length)))
-    canvas.glow(rgb((190, 214, 255)), streaks * np.float32(0.3))
+    canvas.glow(rgb((190, 214, 255)), streaks * np.float32(0.2))

@@ -30,7 +30,7 @@ from models.training.vae import to_tensor
 
 BATCH = 64
 RATE = 2e-3
-ROUND_TRIPS = 640  # pictures of each style that also exist as the VAE gives them back
+ROUND_TRIPS = 320  # pictures of each style that also exist as the VAE gives them back
 console = Console()
 Labels = dict[str, torch.Tensor]
 
@@ -130,8 +130,9 @@ def main() -> None:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        ema.update(judge)
-        budget.agree(loss.item(), budget.spent)
+        if budget.meets():
+            ema.update(judge)
+            budget.agree(loss.item(), budget.spent)
         if step % 100 == 99:
             console.print(f"step {step + 1} {budget.spent / 60:.1f} min loss {budget.loss:.3f}")
     ema.copy_to(judge)

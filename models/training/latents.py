@@ -2,7 +2,7 @@
 
     python -m models.training.latents --count 12000
 
-Writes `models/.work/latents.pt`: unscaled posterior means, bfloat16 [count, 4, 16, 16].
+Writes `models/.work/latents.pt`: unscaled posterior means, bfloat16 [count, 8, 16, 16].
 """
 
 from __future__ import annotations

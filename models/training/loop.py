@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from models.training.workers import MEET_EVERY
+
 
 class Ema:
-    """A running mean of a module's weights whose memory grows with the number of steps."""
+    """A running mean of a module's weights, updated every MEET_EVERY steps; its memory grows."""
 
-    def __init__(self, module: torch.nn.Module, decay: float = 0.999) -> None:
+    def __init__(self, module: torch.nn.Module, decay: float = 0.99) -> None:
         self.decay = decay
         self.steps = 0
         self.weights = {name: p.detach().clone() for name, p in module.named_parameters()}
@@ -83,7 +85,8 @@ class Budget:
         )
         with Progress(*columns) as progress:
             task = progress.add_task(self.title, total=1.0, text="")
-            while self.share < 1:
+            # Workers meet every few steps; only there may one of them end.
+            while self.share < 1 or self.step % MEET_EVERY:
                 start = time.monotonic()
                 for group in optimizer.param_groups:
                     group["lr"] = self.learning_rate() * group.get("rate_scale", 1.0)
@@ -93,10 +96,14 @@ class Budget:
                 text = f"step {self.step} loss {self.loss:.4f}"
                 progress.update(task, completed=self.share, text=text)
 
+    def meets(self) -> bool:
+        """Whether the workers average their weights after this step."""
+        return self.step % MEET_EVERY == MEET_EVERY - 1
+
     def agree(self, loss: float, spent: float) -> None:
         """Take over the workers' mean loss and mean time, so that all end at the same step."""
         self.spent = spent
-        self.loss = loss if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss
+        self.loss = loss if math.isnan(self.loss) else 0.9 * self.loss + 0.1 * loss
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

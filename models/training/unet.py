@@ -17,11 +17,13 @@ from diffusers.models.attention_processor import AttnProcessor
 from rich.console import Console
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
 
+from models.training.initial import start_near_linear
 from models.training.latents import PATH as LATENTS
 from models.training.loop import Budget, Ema, load_checkpoint, save_checkpoint
 from models.training.pictures import scene_of
 from models.training.places import BASE, WORK
-from models.training.workers import average_gradients, start
+from models.training.vae import LATENT_CHANNELS
+from models.training.workers import meet, start
 
 BATCH = 16  # a worker
 RATE = 7e-4
@@ -52,6 +54,8 @@ class Painter(torch.nn.Module):
         channels = (64, 128, 160)
         self.unet = UNet2DConditionModel(
             sample_size=16,
+            in_channels=LATENT_CHANNELS,
+            out_channels=LATENT_CHANNELS,
             block_out_channels=channels,
             layers_per_block=1,
             down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
@@ -59,15 +63,17 @@ class Painter(torch.nn.Module):
             cross_attention_dim=192,
             # In UNet2DConditionModel this is the number of heads; 32 channels each.
             attention_head_dim=tuple(width // 32 for width in channels),
-            norm_num_groups=32,
+            norm_num_groups=8,  # wider groups than SD, or brightness is lost in them
         )
+        start_near_linear(self.unet)
+        torch.nn.init.zeros_(self.unet.conv_out.weight)
         # On CPUs the backward pass of the fused attention costs more than all convolutions.
         self.unet.set_attn_processor(AttnProcessor())
 
     def forward(
         self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor
     ) -> torch.Tensor:
-        """Noise [batch, 4, 16, 16] in noisy latents at `timesteps`, for tokens [batch, 77]."""
+        """Noise [batch, 8, 16, 16] in noisy latents at `timesteps`, for tokens [batch, 77]."""
         states = self.text_encoder(tokens).last_hidden_state
         noise: torch.Tensor = self.unet(noisy, timesteps, states).sample
         return noise
@@ -86,7 +92,7 @@ def scheduler() -> DDIMScheduler:
 
 
 def load_latents() -> torch.Tensor:
-    """The cached latents, scaled to unit variance, float32 [count, 4, 16, 16]."""
+    """The cached latents, scaled to unit variance, float32 [count, 8, 16, 16]."""
     scale = AutoencoderKL.load_config(WORK / "vae")["scaling_factor"]
     latents: torch.Tensor = torch.load(LATENTS, weights_only=True)["latents"]
     return latents.float() * float(scale)
@@ -105,7 +111,8 @@ def main() -> None:
     latents = load_latents()
     scenes = [scene_of("plain", index) for index in range(len(latents))]
     alphas = scheduler().alphas_cumprod
-    optimizer = torch.optim.AdamW(painter.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0.01)
+    trained = list(painter.parameters())
+    optimizer = torch.optim.AdamW(trained, RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     budget = Budget("UNet", args.minutes, RATE, warmup=200)
     ema = Ema(painter)
     saved = load_checkpoint(CHECKPOINT)
@@ -120,7 +127,7 @@ def main() -> None:
 
     def save() -> None:
         parts = {"painter": painter.state_dict(), "optimizer": optimizer.state_dict()}
-        counts = {"ema": ema.state_dict(), "step": budget.step, "spent": budget.spent}
+        counts = {"ema": ema.state_dict(), "step": budget.step + 1, "spent": budget.spent}
         save_checkpoint(CHECKPOINT, parts | counts)
         ema.copy_to(mean)
         mean.unet.save_pretrained(WORK / "unet")
@@ -145,10 +152,11 @@ def main() -> None:
         loss = (weight * (predicted.float() - noise).square()).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        budget.agree(*average_gradients(painter.parameters(), loss.item(), budget.spent))
-        torch.nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
-        ema.update(painter)
+        if budget.meets():
+            budget.agree(*meet(trained, loss.item(), budget.spent))
+            ema.update(painter)
         if rank == 0 and step % 50 == 49:
             spent = budget.spent / 60
             console.print(f"step {step + 1} {spent:.1f} min loss {budget.loss:.4f}")

@@ -2,16 +2,18 @@
 
 On a busy machine of few cores two threads in one process wait for each other at every operator:
 measured on 2 cores, the backward pass costs three times the CPU time of one thread. Two processes
-of one thread each meet once a step, when they average their gradients.
+of one thread each meet only now and then, to average their weights (local SGD, Stich 2018).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
+
+MEET_EVERY = 8  # steps
 
 
 def start() -> int:
@@ -23,17 +25,17 @@ def start() -> int:
     return dist.get_rank()
 
 
-def average_gradients(parameters: Iterable[torch.nn.Parameter], *numbers: float) -> list[float]:
-    """Replace all gradients by their mean over the workers; returns the means of `numbers` too."""
+@torch.no_grad()
+def meet(parameters: Sequence[torch.nn.Parameter], *numbers: float) -> list[float]:
+    """Replace all weights by their mean over the workers; returns the means of `numbers` too."""
     if not dist.is_initialized():
         return list(numbers)
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([*(g.flatten() for g in gradients), torch.tensor(numbers)])
+    flat = torch.cat([*(p.flatten() for p in parameters), torch.tensor(numbers)])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    start_of = 0
-    for gradient in gradients:
-        gradient.copy_(flat[start_of : start_of + gradient.numel()].view_as(gradient))
-        start_of += gradient.numel()
-    means: list[float] = flat[start_of:].tolist()
+    first = 0
+    for parameter in parameters:
+        parameter.copy_(flat[first : first + parameter.numel()].view_as(parameter))
+        first += parameter.numel()
+    means: list[float] = flat[first:].tolist()
     return means
