@@ -1,4 +1,4 @@
-"""`make bench`: prints ratios measured in one run, and fails when one that is promised is missed."""
+"""`make bench`: prints ratios measured in one run; fails when a promised one is missed."""
 
 import sys
 import tempfile
