@@ -24,6 +24,12 @@ import { tableFor } from "./samplers";
 import type { LoraFeeds } from "./unet";
 import { type BundleParts, type OpenVariant, openVariant } from "./variants";
 
+/**
+ * Bytes of weights up to which a switch between base and merged styles costs no loading. Above, only
+ * the variant in use is held: WebAssembly ends at 4 GiB.
+ */
+const SMALL = 256 * 2 ** 20;
+
 export interface DenoiseHooks extends DownloadHooks {
   onStep?: (step: StepReport) => void;
 }
@@ -34,6 +40,7 @@ export class Engine {
   private readonly samplers = new Map<string, SamplerTables>();
   /** The last LoRA inputs, by styles and strengths: most pictures repeat them. */
   private lastLora: { key: string; feeds: LoraFeeds } | undefined;
+  private baseReport: ProviderReport | undefined;
   private turn: Promise<unknown> = Promise.resolve();
 
   private constructor(
@@ -56,7 +63,7 @@ export class Engine {
     const { slots } = await loadJson(files, manifest.slots, "SlotTable", work);
     const parts = { manifest, slots, files, runtimeUrl };
     const engine = new Engine(parts, await probeDevice(), providers);
-    await engine.variant(baseVariant(manifest).name, work);
+    engine.baseReport = (await engine.variant(baseVariant(manifest).name, work)).report;
     return engine;
   }
 
@@ -66,8 +73,7 @@ export class Engine {
 
   /** Which provider runs the base model, and its distance from PyTorch. */
   get report(): ProviderReport {
-    const base = this.variants.get(baseVariant(this.manifest).name);
-    return (base as OpenVariant).report;
+    return this.baseReport as ProviderReport; // there since `open`
   }
 
   /**
@@ -146,13 +152,27 @@ export class Engine {
     const { candidates, refused } = listCandidates(variant, this.device, this.wanted);
     const running = [...this.variants.values()][0]?.candidate;
     const order = running ? [...candidates].sort(preferring(running)) : candidates;
+    if (!this.isSmall) await this.releaseVariants();
     const opened = await openVariant(this.parts, variant, order, refused, work);
     this.variants.set(name, opened);
-    // Without merged variants nobody asks for the shards again: the session has its own copy.
-    if (this.manifest.unet.length === 1) {
+    // The session has its own copy; shards are asked for again only by other variants.
+    if (!this.isSmall || this.manifest.unet.length === 1) {
       for (const shard of Object.values(this.manifest.shards)) this.parts.files.drop(shard);
     }
     return opened;
+  }
+
+  /** Whether several variants' sessions, and the shards beside them, may stay in memory. */
+  private get isSmall(): boolean {
+    const shards = Object.values(this.manifest.shards);
+    return shards.reduce((sum, { bytes }) => sum + bytes, 0) <= SMALL;
+  }
+
+  private async releaseVariants(): Promise<void> {
+    for (const [name, { unet }] of this.variants) {
+      this.variants.delete(name);
+      await unet.release();
+    }
   }
 
   private async lora(

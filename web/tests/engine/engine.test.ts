@@ -256,6 +256,18 @@ describe("merged styles", () => {
     expect(bundle.asked).toHaveLength(4);
   });
 
+  test("of a large model only the variant in use is held", async () => {
+    const vae = { url: "vae.bin", bytes: 2 ** 30, sha256: "0".repeat(64) };
+    bundle.manifest.shards.vae = vae;
+    const engine = await open();
+    const merged = await engine.denoise(picture([["ink", 0.8]]));
+    expect(openSessions.size).toBe(1);
+    const base = await engine.denoise(picture());
+    expect(openSessions.size).toBe(1);
+    expect(base.latents.data).not.toEqual(merged.latents.data);
+    expect(engine.report.provider).toBe("wasm");
+  });
+
   test("prefetching one makes it ready", async () => {
     const engine = await open();
     await engine.prefetchStyle("oil");
