@@ -6,7 +6,8 @@ graph of a merged style (`remove_slots`, `relocate`). Each works on a parsed gra
 kilobytes; none reads a weight.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from exporter.shards import SMALL, Place, Shards
 from exporter.slots import input_names
 from runtime.tensors import Array
 
+_NUMBERED = re.compile(r"onnx::\w+|val_\d+")
 _DTYPES = {ir.DataType.FLOAT: np.dtype(np.float16)}  # what a weight is stored as; others as is
 
 
@@ -46,6 +48,9 @@ def tidy(model: ir.Model, outputs: Sequence[str] = ()) -> None:
         step(model)
     model.producer_name, model.producer_version, model.domain = "brushlet", None, None
     model.doc_string, graph.name, graph.doc_string = None, "brushlet", None
+    # The tracers number what they fold by counters that depend on what was traced before.
+    numbered = [v for v in _in_order_of_use(graph) if _NUMBERED.fullmatch(v.name or "")]
+    ir.convenience.rename_values(numbered, [f"folded.{i}" for i in range(len(numbered))])
 
 
 def detach(model: ir.Model, shards: Shards, groups: Sequence[Sequence[str]]) -> dict[str, Place]:
@@ -65,17 +70,18 @@ def detach(model: ir.Model, shards: Shards, groups: Sequence[Sequence[str]]) -> 
     places: dict[str, Place] = {}
     for group in (*groups, [name for name in large if name not in grouped]):
         places |= shards.write((name, _stored(graph.initializers[name])) for name in group)
+    casts = []
     for name, place in places.items():
         value = graph.initializers.pop(name)
         weight = ir.Value(name=name)
         point_to(weight, place)
         wide = weight
         if value.dtype == ir.DataType.FLOAT:
-            cast = ir.node("Cast", [weight], {"to": ir.DataType.FLOAT})
-            graph.insert_before(graph[0], cast)
-            wide = cast.outputs[0]
+            casts.append(ir.node("Cast", [weight], {"to": ir.DataType.FLOAT}))
+            wide = casts[-1].outputs[0]
         ir.convenience.replace_all_uses_with(value, wide)
         graph.register_initializer(weight)
+    graph.insert_before(graph[0], casts)
     return places
 
 
@@ -183,15 +189,31 @@ def _drop_zero_biases(graph: ir.Graph) -> None:
                 node.resize_inputs(2)
 
 
+def _in_order_of_use(graph: ir.Graph) -> list[ir.Value]:
+    """Sorts the initializers by where the graph first uses them, and returns them."""
+    used = dict.fromkeys(
+        value
+        for node in graph
+        for value in node.inputs
+        if value is not None and value.is_initializer()
+    )
+    graph.initializers.clear()
+    for value in used:
+        graph.register_initializer(value)
+    return list(used)
+
+
 def _rename(graph: ir.Graph) -> None:
-    """Gives inner values short names in order, and nodes none."""
-    numbers: Iterator[int] = iter(range(1 << 30))
-    kept = {value.name for value in (*graph.inputs, *graph.outputs)} | set(graph.initializers)
-    inner = [value for node in graph for value in node.outputs if value.name not in kept]
-    for value in inner:  # two passes, so that a new name never meets an old one
+    """Numbers inner values and inline constants in order of use; only weights keep their names."""
+    initializers = _in_order_of_use(graph)
+    constants = [v for v in initializers if not isinstance(v.const_value, ir.ExternalTensor)]
+    ir.convenience.rename_values(constants, [f"c{i}" for i in range(len(constants))])
+    outputs = set(graph.outputs)
+    inner = [value for node in graph for value in node.outputs if value not in outputs]
+    for value in inner:  # first none, so that a new name never meets an old one
         value.name = None
-    for value in inner:
-        value.name = f"v{next(numbers)}"
+    for number, value in enumerate(inner):
+        value.name = f"v{number}"
     for node in graph:
         node.name = ""
 
