@@ -89,6 +89,7 @@ def draw(scene: Scene, style: str | None = None, size: int = 128) -> NDArray[np.
     if style == "gothic":
         effects.gloom(stage.canvas, rng, rgb(palette.horizon))
     if style == "cyberpunk":
+        effects.wet_air(stage.canvas)
         effects.rain(stage.canvas, rng)
     pixels = np.clip(stage.canvas.pixels, 0, 1)
     return np.asarray(np.rint(pixels * 255), np.uint8)

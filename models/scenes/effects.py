@@ -122,7 +122,7 @@ def skyline(canvas: Canvas, rng: np.random.Generator, horizon: float, shade: RGB
             body = (shade[0] * tone * 0.7, shade[1] * tone * 0.7, shade[2] * tone * 0.9)
             sprite.box(body, left, top, left + width - 1, horizon + 22)
             neon = NEON[rng.integers(len(NEON))]
-            glass = (neon[0] * 0.8, neon[1] * 0.8, neon[2] * 0.8)
+            glass = (neon[0] * 0.7, neon[1] * 0.7, neon[2] * 0.7)
             for wy in np.arange(top + 3.5, horizon - 1, 7.5):
                 for wx in np.arange(left + 2, left + width - 4.5, 5.5):
                     if rng.random() < 0.5:
@@ -144,6 +144,16 @@ def neon_grid(canvas: Canvas, horizon: float) -> None:
 def _blurred(alpha: Array, radius: float) -> Array:
     image = Image.fromarray(np.asarray(alpha * 255, np.uint8))
     return np.asarray(image.filter(ImageFilter.BoxBlur(radius)), np.float32) / np.float32(255)
+
+
+def wet_air(canvas: Canvas) -> None:
+    """Light scattered by rain: everything a little soft (cyberpunk)."""
+    soft = np.stack([_blurred(np.clip(c, 0, 1), 1 / canvas.pixel) for c in _channels(canvas)], -1)
+    canvas.pixels = mix(canvas.pixels, soft, 0.7)
+
+
+def _channels(canvas: Canvas) -> list[Array]:
+    return [canvas.pixels[..., index] for index in range(3)]
 
 
 def neon_halo(canvas: Canvas, alpha: Array, neon: Array) -> None:

@@ -5,6 +5,8 @@ python -m models.training.assemble
 
 from __future__ import annotations
 
+import json
+
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -26,6 +28,10 @@ def main() -> None:
         requires_safety_checker=False,
     )
     pipeline.to(torch.float16).save_pretrained(BASE, safe_serialization=True)
+    for path in BASE.rglob("config.json"):
+        config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)  # a folder of this machine
+        path.write_text(json.dumps(config, indent=2) + "\n")
     total = sum(path.stat().st_size for path in BASE.rglob("*") if path.is_file())
     print(f"{BASE.name}: {total / 1e6:.2f} MB")
 
