@@ -46,9 +46,16 @@ def tokens(world: World) -> Iterator[Measured]:
     """Token ids, start and end and padding included."""
     tokenizer = CLIPTokenizerFast.from_pretrained(MODELS / "base" / "tokenizer")
     expected = tokenizer(PROMPTS, padding="max_length", truncation=True)["input_ids"]
-    found = [world.pipeline.text_encoder.tokenize(prompt).ids for prompt in PROMPTS]
-    wrong = sum(a != b for a, b in zip(found, expected, strict=True))
-    yield Measured("tokens", "runtime", f"{len(PROMPTS)} prompts", wrong)
+    _, browser = run_jobs(world.bundle, [{"kind": "tokens", "id": "t", "prompts": PROMPTS}], {})[
+        "t"
+    ]
+    found = {
+        "runtime": [world.pipeline.text_encoder.tokenize(prompt).ids for prompt in PROMPTS],
+        "browser": [browser[f"tokens_{i}"].astype(int).tolist() for i in range(len(PROMPTS))],
+    }
+    for runtime, rows in found.items():
+        wrong = sum(a != b for a, b in zip(rows, expected, strict=True))
+        yield Measured("tokens", runtime, f"{len(PROMPTS)} prompts", wrong)
 
 
 def noise(world: World) -> Iterator[Measured]:

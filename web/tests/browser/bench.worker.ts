@@ -1,4 +1,4 @@
-/** Runs the engine's parts one by one: noise draws, and single steps on a chosen graph. */
+/** Runs the engine's parts one by one: noise draws, tokens, and single steps on a chosen graph. */
 
 import { Files, startWork } from "../../src/engine/downloads";
 import { baseVariant, loadJson, loadManifest, styleNamed } from "../../src/engine/manifest";
@@ -7,8 +7,9 @@ import { readPack, stack } from "../../src/engine/packs";
 import { asProblem } from "../../src/engine/problems";
 import { loadRuntime } from "../../src/engine/runtimes";
 import type { Tensor } from "../../src/engine/safetensors";
+import { PromptTokenizer } from "../../src/engine/tokens";
 import { UNet } from "../../src/engine/unet";
-import { type JobResult, type NoiseJob, places, type StepJob } from "./jobs";
+import { type JobResult, type NoiseJob, places, type StepJob, type TokensJob } from "./jobs";
 import { fetchInputs, sendOutput } from "./tensorfile";
 
 const work = startWork({});
@@ -96,9 +97,31 @@ async function noise({ id, seed, sizes }: NoiseJob): Promise<JobResult> {
   return { id, ok: true, output: await sendOutput(id, Object.fromEntries(draws)) };
 }
 
-globalThis.onmessage = async ({ data: job }: MessageEvent<NoiseJob | StepJob>) => {
+async function tokens({ id, prompts }: TokensJob): Promise<JobResult> {
+  const { tokenizer: settings } = (await bundle).manifest;
+  const parse = async (file: typeof settings.tokenizer_json) =>
+    JSON.parse(new TextDecoder().decode(await files.get(file, "graphs", work)));
+  const tokenizer = new PromptTokenizer(
+    await parse(settings.tokenizer_json),
+    await parse(settings.tokenizer_config),
+    settings,
+  );
+  const rows = prompts.map((prompt, i) => {
+    const { ids } = tokenizer.encode(prompt);
+    return [`tokens_${i}`, { data: Float32Array.from(ids), shape: [ids.length] }];
+  });
+  return { id, ok: true, output: await sendOutput(id, Object.fromEntries(rows)) };
+}
+
+function run(job: NoiseJob | TokensJob | StepJob): Promise<JobResult> {
+  if (job.kind === "noise") return noise(job);
+  if (job.kind === "tokens") return tokens(job);
+  return step(job);
+}
+
+globalThis.onmessage = async ({ data: job }: MessageEvent<NoiseJob | TokensJob | StepJob>) => {
   try {
-    globalThis.postMessage(job.kind === "noise" ? await noise(job) : await step(job));
+    globalThis.postMessage(await run(job));
   } catch (thrown) {
     globalThis.postMessage({ id: job.id, ok: false, problem: asProblem(thrown).toWire() });
   }

@@ -17,6 +17,13 @@ export interface NoiseJob {
   sizes: number[];
 }
 
+/** Prompts through the bundle's tokenizer; the output holds `tokens_0`, `tokens_1`, ... */
+export interface TokensJob {
+  kind: "tokens";
+  id: string;
+  prompts: string[];
+}
+
 /** One UNet call on exactly this graph and provider, without a golden check; gives `out_sample`. */
 export interface StepJob {
   kind: "step";
@@ -57,7 +64,7 @@ export interface DenoiseJob {
   cancelAfterStep?: number;
 }
 
-export type Job = NoiseJob | StepJob | LoadJob | DenoiseJob;
+export type Job = NoiseJob | TokensJob | StepJob | LoadJob | DenoiseJob;
 
 /** What results.json holds for each job, in the order of the jobs. */
 export type JobResult =
