@@ -65,7 +65,7 @@ def golden_lora(widths: Mapping[str, tuple[int, int]]) -> Feeds:
 def reference_step(unet: Any, feeds: Mapping[str, Float32], lora: Feeds | None = None) -> Float32:
     """One step of a diffusers UNet, `out_sample [2, C, h, w]`, with a LoRA hooked on."""
     tensors = {name: torch.from_numpy(feeds[name]) for name in feeds}
-    with torch.no_grad(), _hooked(unet, lora or {}):
+    with torch.no_grad(), _one_thread(), _hooked(unet, lora or {}):
         output = unet(
             tensors["sample"],
             tensors["timestep"],
@@ -86,6 +86,17 @@ def write_golden(stage: Stage, variant: str, feeds: Feeds, out_sample: Float32) 
         tolerance_fp32=TOLERANCE["fp32"],
         tolerance_fp16=TOLERANCE["fp16"],
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The number of threads changes the last digits, and so the golden vector's name."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -36,4 +36,5 @@ def latent_rgb(vae: Any) -> list[list[float]]:
     x = np.concatenate(latents).astype(float)
     x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     matrix = np.linalg.lstsq(x, np.concatenate(colours).astype(float), rcond=None)[0].T
-    return [[float(f"{weight:.6g}") for weight in row] for row in matrix]
+    # Colours have 256 steps; more digits would differ with the number of threads.
+    return [[round(float(weight), 4) for weight in row] for row in matrix]
