@@ -23,7 +23,7 @@ from trainer.progress import Stop, TrainingBar
 from trainer.save import Trained, save_lora
 from trainer.thumbnail import draw_thumbnail
 
-LOSS_MEMORY = 0.98  # of the running mean: the last 50 steps or so
+LOSS_MEMORY = 50  # steps behind which the running mean forgets
 
 
 def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = False) -> Trained:
@@ -104,8 +104,7 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
             torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
             adam.step()
 
-            memory = LOSS_MEMORY if step else 0.0
-            loss_mean = memory * loss_mean + (1 - memory) * loss.item()
+            loss_mean += (loss.item() - loss_mean) / min(step + 1, LOSS_MEMORY)
             bar.step(step + 1, loss_mean)
 
             due = time.monotonic() - saved_at > config.checkpoint_seconds
