@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import conv2d
 
 from exporter.attention import FusedAttention
+from exporter.sinusoid import ExactTimesteps
 from exporter.slots import input_names, transformer_paths
 from runtime.errors import BrushletError
 
@@ -83,6 +84,7 @@ class SlottedUNet(nn.Module):
                 parent, _, name = path.rpartition(".")
                 setattr(unet.get_submodule(parent), name, replacement)
         unet.set_attn_processor(FusedAttention())
+        unet.time_proj = ExactTimesteps(unet.time_proj)
 
     def forward(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from exporter import graphs, precision
+from exporter import graphs, norms, precision
 from exporter.parity import TOLERANCE, Parity, Runner, compare
 from exporter.shards import Place
 from exporter.staging import Stage
@@ -30,6 +30,8 @@ def base_graphs(stage: Stage, fused: bytes, variant: str) -> list[Graph]:
                 graphs.unfuse(model)
             if compute == "fp16":
                 precision.halve(model)
+            if attention == "plain":
+                norms.two_pass(model)
             written.append(_write(stage, model, variant, compute, attention))
     return written
 
