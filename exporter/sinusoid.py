@@ -43,7 +43,9 @@ class ExactTimesteps(nn.Module):
 
 def _series(coefficients: list[float], x: torch.Tensor) -> torch.Tensor:
     """Horner's scheme, lowest order first."""
-    total = torch.full_like(x, coefficients[-1])
-    for coefficient in coefficients[-2::-1]:
+    # A first product rather than `full_like`, which exports as an Expand that fp16 graphs would
+    # compute in fp16, where the highest coefficients are 0.
+    total = coefficients[-1] * x + coefficients[-2]
+    for coefficient in coefficients[-3::-1]:
         total = total * x + coefficient
     return total
