@@ -66,8 +66,11 @@ class TrainConfig(BaseModel):
     """Longer gradients are shortened to this."""
     caption_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of captions replaced by the empty prompt, so that guidance keeps working."""
-    min_snr_gamma: float = Field(default=0, ge=0)
-    """Loss weight min(SNR, gamma) / SNR (arXiv 2303.09556), usually 5; 0 switches it off."""
+    loss_weighting: Literal["uniform", "min_snr", "velocity"] = "uniform"
+    """How timesteps count: alike, by min(SNR, gamma) (arXiv 2303.09556), or by the error of v
+    (2202.00512), which teaches a new palette soonest, since that is decided at high noise."""
+    min_snr_gamma: float = Field(default=5, gt=0)
+    """The gamma of `min_snr`."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Compute type of the UNet; `auto` is bf16 where the processor has it in hardware."""
     gradient_checkpointing: bool = False

@@ -1,11 +1,16 @@
-"""The diffusion loss, in the symbols of DDPM (arXiv 2006.11239) and min-SNR (2303.09556)."""
+"""The diffusion loss, in the symbols of DDPM (arXiv 2006.11239)."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from trainer.batches import Batch
+
+Weighting = Literal["uniform", "min_snr", "velocity"]
+
+# At the noisiest timesteps 1 / alpha_bar passes 200, and a few examples would rule the batch.
+_VELOCITY_CAP = 100.0
 
 
 def target(batch: Batch, schedule: Any) -> torch.Tensor:
@@ -22,19 +27,23 @@ def target(batch: Batch, schedule: Any) -> torch.Tensor:
             return batch.latents
 
 
-def loss_weight(timesteps: torch.Tensor, schedule: Any, gamma: float) -> torch.Tensor:
-    """Min-SNR weight [B] of each example; ones for `gamma` 0.
+def loss_weight(
+    timesteps: torch.Tensor, schedule: Any, weighting: Weighting, gamma: float = 5
+) -> torch.Tensor:
+    """Weight [B] of each example's squared error.
 
-    The weight is min(SNR, gamma) in the space of x_0, divided by what the squared error of the
-    prediction type already contains: SNR for epsilon, SNR + 1 for v, 1 for the sample.
+    `min_snr` is min(SNR, gamma) in the space of x_0 (2303.09556), `velocity` the error of v
+    (2202.00512), SNR + 1 there, at most _VELOCITY_CAP; both are divided by what the squared error
+    of the prediction type already contains: SNR for epsilon, SNR + 1 for v, 1 for the sample.
     """
-    if gamma == 0:
+    if weighting == "uniform":
         return torch.ones(len(timesteps), device=timesteps.device)
     alphas_cumprod = schedule.alphas_cumprod.to(timesteps.device)[timesteps]
     snr = alphas_cumprod / (1 - alphas_cumprod)
     contained = {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}
-    weight: torch.Tensor = snr.clamp(max=gamma) / contained[schedule.config.prediction_type]
-    return weight
+    wanted = snr.clamp(max=gamma) if weighting == "min_snr" else snr + 1
+    weight: torch.Tensor = wanted / contained[schedule.config.prediction_type]
+    return weight.clamp(max=_VELOCITY_CAP) if weighting == "velocity" else weight
 
 
 def learning_rate_at(step: int, peak: float, warmup_steps: int, steps: int) -> float:

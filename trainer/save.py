@@ -116,7 +116,7 @@ def kohya_metadata(trained: Trained, weights_sha256: str) -> dict[str, str]:
         "ss_num_epochs": -(-config.steps * config.batch_size // pictures),
         "ss_resolution": f"({trained.size}, {trained.size})",
         "ss_caption_dropout_rate": config.caption_dropout,
-        "ss_min_snr_gamma": config.min_snr_gamma or None,
+        "ss_min_snr_gamma": config.min_snr_gamma if config.loss_weighting == "min_snr" else None,
         "ss_max_grad_norm": config.max_grad_norm,
         "ss_seed": config.seed,
         "ss_v2": family.a1111 == "SD2",

@@ -88,7 +88,10 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 predicted = unet(noisy, batch.timesteps, batch.encoder_hidden_states).sample
             error = (predicted.float() - target(batch, schedule)).square().mean(dim=(1, 2, 3))
-            loss = (loss_weight(batch.timesteps, schedule, config.min_snr_gamma) * error).mean()
+            weight = loss_weight(
+                batch.timesteps, schedule, config.loss_weighting, config.min_snr_gamma
+            )
+            loss = (weight * error).mean()
 
             adam.param_groups[0]["lr"] = learning_rate_at(
                 step, config.learning_rate, config.warmup_steps, config.steps
@@ -129,6 +132,6 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
 # Settings that change what comes out; the others may differ when a training goes on.
 RESULT_SETTINGS = {
     *("resolution", "flip", "rank", "alpha", "steps", "batch_size", "learning_rate"),
-    *("warmup_steps", "weight_decay", "max_grad_norm", "caption_dropout", "min_snr_gamma"),
-    *("precision", "seed"),
+    *("warmup_steps", "weight_decay", "max_grad_norm", "caption_dropout"),
+    *("loss_weighting", "min_snr_gamma", "precision", "seed"),
 }

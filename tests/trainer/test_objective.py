@@ -21,11 +21,21 @@ def test_min_snr_is_the_same_weight_in_the_space_of_x0(prediction_type: str) -> 
     # x_0 error for a unit error of eps, v and x_0 (DDPM eq. 4; arXiv 2202.00512, appendix D).
     x0_error = {"epsilon": 1 / snr, "v_prediction": 1 - alphas, "sample": torch.ones(3)}
     expected = snr.clamp(max=5) * x0_error[prediction_type]
-    torch.testing.assert_close(loss_weight(TIMESTEPS, noises, 5.0), expected)
+    torch.testing.assert_close(loss_weight(TIMESTEPS, noises, "min_snr", 5.0), expected)
 
 
-def test_gamma_zero_weighs_all_alike() -> None:
-    assert loss_weight(TIMESTEPS, schedule("epsilon"), 0).tolist() == [1, 1, 1]
+def test_uniform_weighs_all_alike() -> None:
+    assert loss_weight(TIMESTEPS, schedule("epsilon"), "uniform").tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_velocity_is_the_error_of_v(prediction_type: str) -> None:
+    """A unit error of eps, v or x_0 as the error it makes of v, up to a cap."""
+    noises = schedule(prediction_type)
+    alphas = noises.alphas_cumprod[TIMESTEPS]
+    of_v = {"epsilon": 1 / alphas, "v_prediction": torch.ones(3), "sample": 1 / (1 - alphas)}
+    expected = of_v[prediction_type].clamp(max=100)
+    torch.testing.assert_close(loss_weight(TIMESTEPS, noises, "velocity"), expected)
 
 
 def test_target_follows_the_prediction_type() -> None:
