@@ -28,7 +28,10 @@ from models.training.workers import meet, start
 BATCH = 16  # a worker
 RATE = 7e-4
 EMPTY_PROMPTS = 0.1  # the share without a caption, for classifier-free guidance
-SNR_CAP = 5.0  # min-SNR weighting, Hang et al. 2023 (arXiv:2303.09556)
+# The error is weighed as that of v (Salimans & Ho 2022, arXiv:2202.00512), which is 1/alpha of that
+# of the noise. Weighed as noise (or min-SNR), after 750 steps the clean picture was guessed worse
+# than by its mean at t = 980, and the caption's time of day, decided there, was ignored.
+WEIGHT_CAP = 100.0
 CHECKPOINT = WORK / "unet.pt"
 console = Console()
 
@@ -147,8 +150,7 @@ def main() -> None:
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
         with torch.autocast("cpu", torch.bfloat16):
             predicted = painter(noisy, timesteps, tokens.input_ids)
-        snr = alpha / (1 - alpha)
-        weight = snr.clamp(max=SNR_CAP) / snr
+        weight = (1 / alpha).clamp(max=WEIGHT_CAP)
         loss = (weight * (predicted.float() - noise).square()).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
