@@ -21,6 +21,8 @@ _COSINE = [(-1) ** i / math.factorial(2 * i) for i in range(8)]
 class ExactTimesteps(nn.Module):
     """diffusers' `Timesteps`, with sine and cosine as polynomials of the half angle."""
 
+    frequencies: torch.Tensor
+
     def __init__(self, timesteps: Any) -> None:
         super().__init__()
         half = timesteps.num_channels // 2
