@@ -1,7 +1,7 @@
 """Train the AutoencoderKL on plain and styled scenes, half and half.
 
     torchrun --nproc-per-node 2 -m models.training.vae --minutes 21
-    python -m models.training.vae --minutes 21 --decoder-only
+    python -m models.training.vae --minutes 21 --decoder-only --rate 5e-4
 
 The second line may come later: the encoder, and so the UNet's training data, stays as it is.
 Both leave the EMA weights, and the scaling factor measured on the scenes, in `models/.work/vae/`.
@@ -117,6 +117,7 @@ def main() -> None:
     """Train for `--minutes`; start again from the checkpoint when there is one."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--minutes", type=float, default=28)
+    parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--decoder-only", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -131,7 +132,7 @@ def main() -> None:
         vae.quant_conv.requires_grad_(False)
     trained = [p for p in vae.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, RATE, weight_decay=1e-4, fused=True)
-    budget = Budget("VAE", args.minutes, RATE * (0.5 if args.decoder_only else 1))
+    budget = Budget("VAE", args.minutes, args.rate)
     ema = Ema(vae)
     saved = load_checkpoint(stage)
     if saved:
