@@ -33,7 +33,7 @@ $(VENV)/.done: pyproject.toml
 	touch $@
 
 web/node_modules/.done: web/package-lock.json
-	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' || { echo "Node >= 20 is needed" >&2; exit 1; }
+	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20 ? 1 : 0)' || { echo "Node >= 20 is needed" >&2; exit 1; }
 	cd web && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
