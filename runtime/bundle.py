@@ -22,6 +22,7 @@ from runtime.manifest import (
     SamplerTables,
     SlotTable,
     Style,
+    UNetGraph,
     UNetVariant,
     file_refs,
 )
@@ -93,6 +94,14 @@ class Bundle:
         """The slots of the UNet, in graph order."""
         return _parse(SlotTable, self.path(self.manifest.slots))
 
+    def text_slot_table(self) -> SlotTable:
+        """The slots of the text encoder, in graph order."""
+        return _parse(SlotTable, self.path(self.manifest.text_encoder.slots))
+
+    def slot_tables(self) -> tuple[SlotTable, SlotTable]:
+        """The slots of every model that LoRAs change."""
+        return self.slot_table(), self.text_slot_table()
+
     def sampler(self, name: str, steps: int) -> SamplerTable:
         """The table of a sampler for a number of steps; BrushletError when there is none."""
         samplers = {sampler.name: sampler for sampler in self.manifest.samplers}
@@ -122,7 +131,7 @@ class Bundle:
             raise BrushletError(f"the style {name} is merged and has no pack", todo=todo)
         return read_pack(self.path(style.pack), self.manifest.base_hash, self.manifest.name)
 
-    def graph(self, variant: UNetVariant, provider: Provider = "cpu") -> Graph:
+    def graph(self, variant: UNetVariant, provider: Provider = "cpu") -> UNetGraph:
         """The first graph of a variant that suits an execution provider."""
         for graph in variant.graphs:
             if provider in graph.providers:
@@ -131,9 +140,17 @@ class Bundle:
         raise BrushletError(what, where=str(self.folder), todo=_EXPORT_AGAIN)
 
     def session(
-        self, graph: Graph, providers: Sequence[Provider] = ("cpu",)
+        self,
+        graph: Graph,
+        providers: Sequence[Provider] = ("cpu",),
+        file: FileRef | None = None,
     ) -> onnxruntime.InferenceSession:
         """Opens a graph with onnxruntime; its shards lie beside it and are found by name.
+
+        Args:
+            graph: what to open.
+            providers: execution providers, the first that can is used.
+            file: which of its files; default: `graph.file`.
 
         Raises:
             BadFile: a file is missing, cut or damaged.
@@ -145,7 +162,7 @@ class Bundle:
             raise BrushletError(what, todo="install brushlet with the extra gpu, or use cpu")
         for shard in graph.shards:
             self.path(self.manifest.shards[shard])
-        path = self.path(graph.file)
+        path = self.path(file or graph.file)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # its errors are raised, and then ours to tell
         try:

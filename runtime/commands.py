@@ -15,7 +15,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from runtime.errors import BrushletError
+from runtime.errors import BrushletError, Cancelled
 
 
 def run(app: typer.Typer) -> None:
@@ -23,9 +23,19 @@ def run(app: typer.Typer) -> None:
     try:
         app()
     except BrushletError as error:
-        typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
-        typer.echo(str(error), err=True)
+        if not isinstance(error, Cancelled):
+            typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
+        typer.echo(plain(error).plain, err=True)
         sys.exit(error.exit_code)
+
+
+def plain(text: object) -> Text:
+    """A text for a console as it is.
+
+    LoRA files come from strangers: `[/b]` in a trigger word is no markup of ours, and a control
+    character no command for somebody's terminal.
+    """
+    return Text("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in str(text)))
 
 
 class _Rate(ProgressColumn):
@@ -36,7 +46,7 @@ class _Rate(ProgressColumn):
 def progress_bar() -> Progress:
     """A bar on stderr with count, rate and remaining time."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),

@@ -2,12 +2,19 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 CHUNK = 1 << 20  # bytes read at a time
+
+
+def cache_folder() -> Path:
+    """Where this project keeps what it can make again; not made yet."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(home).expanduser() / "brushlet"
 
 
 def sha256_file(path: Path) -> str:
@@ -43,6 +50,14 @@ def write_whole(path: Path, data: bytes) -> None:
     """Writes `data` to `path` so that a reader sees the old file or the new one, never a part."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Makes `target` the same file where that can be done, else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:  # another filesystem, or one without hard links
+        shutil.copyfile(source, target)
 
 
 def hashed_name(stem: str, suffix: str, sha256: str) -> str:

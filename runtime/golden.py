@@ -1,13 +1,13 @@
 """Holds a graph against the UNet step that PyTorch computed at export (`manifest.Golden`)."""
 
 import numpy as np
-import onnxruntime
 
 from runtime.bundle import Bundle
-from runtime.errors import ParityMissed
-from runtime.manifest import Graph, UNetVariant
+from runtime.errors import BrushletError, ParityMissed
+from runtime.manifest import Golden, UNetVariant
 from runtime.noise import Generator
 from runtime.tensors import Float32, read_tensors
+from runtime.unet import UNet
 
 
 def golden_feeds(bundle: Bundle, variant: UNetVariant) -> tuple[dict[str, Float32], Float32]:
@@ -16,7 +16,7 @@ def golden_feeds(bundle: Bundle, variant: UNetVariant) -> tuple[dict[str, Float3
     On a variant with slots they include the LoRA, drawn in slot order: A `[in, rank]`, then
     B `[rank, out]`, both times `lora_std`.
     """
-    golden = variant.golden
+    golden = _golden(variant)
     feeds, _ = read_tensors(bundle.path(golden.file))
     expected = feeds.pop("out_sample")
     if variant.slots:
@@ -28,24 +28,27 @@ def golden_feeds(bundle: Bundle, variant: UNetVariant) -> tuple[dict[str, Float3
     return feeds, expected
 
 
-def golden_error(
-    bundle: Bundle, variant: UNetVariant, session: onnxruntime.InferenceSession
-) -> float:
-    """max abs (session - PyTorch) over max abs PyTorch, on the golden step."""
-    feeds, expected = golden_feeds(bundle, variant)
-    (found,) = session.run(["out_sample"], feeds)
+def golden_error(bundle: Bundle, unet: UNet) -> float:
+    """max abs (UNet - PyTorch) over max abs PyTorch, on the golden step."""
+    feeds, expected = golden_feeds(bundle, unet.variant)
+    found = unet.step(feeds)
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
-def check_golden(
-    bundle: Bundle, variant: UNetVariant, graph: Graph, session: onnxruntime.InferenceSession
-) -> float:
+def check_golden(bundle: Bundle, unet: UNet) -> float:
     """`golden_error`; ParityMissed when it is above the tolerance of the graph's precision."""
-    golden = variant.golden
+    golden, graph = _golden(unet.variant), unet.graph
     limit = golden.tolerance_fp16 if graph.compute == "fp16" else golden.tolerance_fp32
-    error = golden_error(bundle, variant, session)
+    error = golden_error(bundle, unet)
     if not error <= limit:  # NaN is a miss too
         what = f"is {error:.2e} from PyTorch on the golden step, {limit:.0e} is allowed"
         todo = "use another execution provider, or export the bundle again"
         raise ParityMissed(what, where=str(bundle.folder / graph.file.url), todo=todo)
     return error
+
+
+def _golden(variant: UNetVariant) -> Golden:
+    if variant.golden is None:
+        what = f"the UNet {variant.name} has no golden vector of its own"
+        raise BrushletError(what, todo="check the base of its bundle")
+    return variant.golden

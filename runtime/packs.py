@@ -1,7 +1,8 @@
 """Style packs: a LoRA as a bundle's graphs take it.
 
 A pack is safetensors, fp16, with tensors named like graph inputs and alpha / rank folded into B.
-All its slots have one rank. Slots that the LoRA does not touch are absent and fed zeros.
+Each slot has a rank of its own, at most the pack's; `stack` fills up with zeros, so that all have
+one. Slots that the LoRA does not touch are absent and fed zeros.
 """
 
 import json
@@ -15,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from runtime.errors import BadFile, BrushletError, WrongBase
 from runtime.lora import LoraFile, match_slots
-from runtime.manifest import Sha256, SlotTable, Strength, Strict
+from runtime.manifest import Sha256, Slot, SlotTable, SlottedModel, Strength, Strict
 from runtime.tensors import Array, Float32, dump_tensors, parse_tensors, read_bytes
 
 FORMAT: Literal["brushlet-pack/1"] = "brushlet-pack/1"
@@ -31,7 +32,10 @@ class PackMetadata(Strict):
     strength: Strength = Strength()
     base_hash: Sha256 = Field(description="Manifest.base_hash of the only base it fits")
     base_name: str
-    rank: int = Field(ge=1)
+    rank: int = Field(ge=1, description="the highest of its slots'")
+    models: list[SlottedModel] = Field(
+        default=["unet"], description="which it has tensors for; see SlotTable for their names"
+    )
     source_sha256: Sha256 = Field(description="of the LoRA file it was made from")
     license: str = ""
     description: str = ""
@@ -47,8 +51,7 @@ class Pack:
 
 def make_pack(
     lora: LoraFile,
-    table: SlotTable,
-    *,
+    *tables: SlotTable,
     base_hash: str,
     base_name: str,
     name: str,
@@ -58,22 +61,21 @@ def make_pack(
     license: str = "",
     description: str = "",
 ) -> Pack:
-    """Turns a LoRA into a pack. Modules of lower rank than the highest are filled with zeros.
+    """Turns a LoRA into a pack.
+
+    `tables`: the slots of each model that it may change; what follows is `PackMetadata`.
 
     Raises:
         BadFile, WrongBase, UnmatchedKeys: as `match_slots`; BadFile also for values that
             fp16 cannot hold, and for a name or title the format does not allow.
     """
-    adapters = match_slots(lora, table)
+    adapters = match_slots(lora, *tables)
     rank = max(adapter.A.shape[1] for adapter in adapters.values())
     tensors: dict[str, Array] = {}
-    for slot in table.slots:
+    for slot in (slot for table in tables for slot in table.slots):
         if adapter := adapters.get(slot.name):
-            missing = rank - adapter.A.shape[1]
-            A = np.pad(adapter.A, ((0, 0), (0, missing)))
-            B = np.pad(adapter.B, ((0, missing), (0, 0)))
-            tensors[slot.input_a] = _half(A, slot.name, lora.path)
-            tensors[slot.input_b] = _half(B, slot.name, lora.path)
+            tensors[slot.input_a] = _half(adapter.A, slot.name, lora.path)
+            tensors[slot.input_b] = _half(adapter.B, slot.name, lora.path)
     fields = {
         "name": name,
         "title": title,
@@ -82,6 +84,9 @@ def make_pack(
         "base_hash": base_hash,
         "base_name": base_name,
         "rank": rank,
+        "models": [
+            table.model for table in tables if any(slot.name in adapters for slot in table.slots)
+        ],
         "source_sha256": lora.sha256,
         "license": license,
         "description": description,
@@ -132,14 +137,17 @@ def read_pack(source: Path | bytes, base_hash: str, base_name: str) -> Pack:
 
 
 def check_pack(pack: Pack, table: SlotTable) -> None:
-    """Raises BadFile unless the tensors are whole pairs of `table`'s slots, of the pack's rank."""
-    where, rank = f"pack {pack.metadata.name}", pack.metadata.rank
+    """Raises BadFile unless the tensors of `table`'s model are whole slots, of at most its rank."""
+    where = f"pack {pack.metadata.name}"
     expected = {}
     for slot in table.slots:
         if slot.input_a in pack.tensors or slot.input_b in pack.tensors:
+            rank = _rank(pack, slot)
             expected[slot.input_a] = (slot.in_width, rank)
             expected[slot.input_b] = (rank, slot.out_width)
-    found = {name: array.shape for name, array in pack.tensors.items()}
+    found = {
+        name: array.shape for name, array in pack.tensors.items() if _model(name) == table.model
+    }
     wrong = [name for name in expected | found if expected.get(name) != found.get(name)]
     if wrong:
         name = wrong[0]
@@ -161,14 +169,14 @@ def stack(packs: Sequence[tuple[Pack, float]], table: SlotTable) -> dict[str, Fl
         graph input name -> A [in, R] or B [R, out], float32, for every slot.
 
     Raises:
-        BrushletError: a strength that is no finite number; BadFile as `check_pack`.
+        BrushletError: a strength that is no finite float32; BadFile as `check_pack`.
     """
     for pack, strength in packs:
         check_pack(pack, table)
-        if not np.isfinite(strength):
+        if not abs(strength) <= float(np.finfo(np.float32).max):  # NaN is not, either
             where = f"style {pack.metadata.name}"
-            raise BrushletError(f"the strength {strength} is no number", where=where)
-    used = [(pack, strength) for pack, strength in packs if strength != 0]
+            raise BrushletError(f"the strength {strength} is no number of float32", where=where)
+    used = [(p, strength) for p, strength in packs if strength and table.model in p.metadata.models]
     rank = sum(pack.metadata.rank for pack, _ in used) or 1
     inputs: dict[str, Float32] = {}
     for slot in table.slots:
@@ -176,12 +184,24 @@ def stack(packs: Sequence[tuple[Pack, float]], table: SlotTable) -> dict[str, Fl
         B = inputs[slot.input_b] = np.zeros((rank, slot.out_width), np.float32)
         start = 0
         for pack, strength in used:
-            end = start + pack.metadata.rank
             if slot.input_a in pack.tensors:
+                end = start + _rank(pack, slot)
                 A[:, start:end] = pack.tensors[slot.input_a]
                 B[start:end] = pack.tensors[slot.input_b].astype(np.float32) * np.float32(strength)
-            start = end
+            start += pack.metadata.rank
     return inputs
+
+
+def _rank(pack: Pack, slot: Slot) -> int:
+    """A slot's own rank, by the columns of its A; the pack's where these are no rank."""
+    A = pack.tensors.get(slot.input_a)
+    columns = A.shape[1] if A is not None and A.ndim == 2 else 0
+    return columns if 1 <= columns <= pack.metadata.rank else pack.metadata.rank
+
+
+def _model(name: str) -> SlottedModel:
+    """The model that a graph input belongs to, by the rule in `SlotTable`."""
+    return "text_encoder" if name.startswith("text_encoder.") else "unet"
 
 
 def _half(array: Float32, slot: str, path: Path) -> Array:

@@ -7,6 +7,7 @@ accepts duplicate names, path-like names, NaN and infinities; this reader does n
 
 import json
 import math
+import mmap
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Float32 = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 Tensors = dict[str, Array]
 Metadata = dict[str, str]
+_Part = tuple[str, tuple[int, ...], int, int]  # a tensor's dtype, shape, first and last byte
 
 MAX_HEADER = 100_000_000  # bytes; the safetensors library's own limit
 _MAX_DIMS = 8
@@ -78,39 +80,11 @@ def parse_tensors(data: bytes | memoryview, where: str) -> tuple[Tensors, Metada
             duplicate or path-like names, which it does.
     """
     data = memoryview(data)
-    _refuse_other_formats(data, where)
-    size = int.from_bytes(data[:8], "little")
-    if size > MAX_HEADER:
-        raise BadFile(
-            f"claims a header of {size} bytes, over {MAX_HEADER}", where=where, todo=_AGAIN
-        )
-    if 8 + size > len(data):
-        what = f"is cut short: the header has {size} bytes, the whole file {len(data)}"
-        raise BadFile(what, where=where, todo=_AGAIN)
-    header = _parse_header(bytes(data[8 : 8 + size]), where)
-    metadata = _checked_metadata(header.pop("__metadata__", {}), where)
-
-    body = data[8 + size :]
+    parts, metadata = _parts(data, where)
     tensors: Tensors = {}
-    position = 0
-    for name, dtype, shape, begin, end in sorted(
-        (_checked_entry(name, entry, where) for name, entry in header.items()),
-        key=lambda entry: entry[3:],
-    ):
-        if begin != position:
-            fault = (
-                "overlaps the tensor before it" if begin < position else "leaves a gap before it"
-            )
-            raise BadFile(f"tensor {_quote(name)} {fault}", where=where, todo=_AGAIN)
-        if end > len(body):
-            what = f"is cut short: tensor {_quote(name)} ends {end - len(body)} bytes past the end"
-            raise BadFile(what, where=where, todo=_AGAIN)
-        tensors[name] = _array(body[begin:end], dtype, shape)
+    for name, (dtype, shape, begin, end) in parts.items():
+        tensors[name] = _array(data[begin:end], dtype, shape)
         _refuse_non_finite(name, tensors[name], where)
-        position = end
-    if position != len(body):
-        what = f"has {len(body) - position} bytes behind the last tensor"
-        raise BadFile(what, where=where, todo=_AGAIN)
     return tensors, metadata
 
 
@@ -119,13 +93,53 @@ def read_tensors(path: Path) -> tuple[Tensors, Metadata]:
     return parse_tensors(read_bytes(path), str(path))
 
 
+class TensorFile:
+    """A safetensors file too large to be held in memory; its tensors are read one by one.
+
+    Raises:
+        BadFile: as `parse_tensors`, but for values, and when it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            if path.stat().st_size == 0:
+                raise BadFile("is empty", where=str(path), todo=_AGAIN)
+            with (
+                path.open("rb") as file,
+                mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped,
+                memoryview(mapped) as data,
+            ):
+                self._parts, _ = _parts(data, str(path))
+        except OSError as error:
+            raise _unreadable(path, error) from None
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor's shape, by its name."""
+        return {name: shape for name, (_, shape, _, _) in self._parts.items()}
+
+    def is_half(self, name: str) -> bool:
+        """Whether a tensor is there, as float16."""
+        return name in self._parts and self._parts[name][0] == "F16"
+
+    def read(self, name: str) -> Array:
+        """A tensor, bfloat16 widened to float32; BadFile when there is none."""
+        if name not in self._parts:
+            what = f"has no tensor {_quote(name)}"
+            todo = "use a Stable Diffusion 1.x or 2.x model as safetensors"
+            raise BadFile(what, where=str(self._path), todo=todo)
+        dtype, shape, begin, end = self._parts[name]
+        with self._path.open("rb") as file:  # not mapped: its pages would count as ours
+            file.seek(begin)
+            return _array(memoryview(file.read(end - begin)), dtype, shape)
+
+
 def read_bytes(path: Path) -> bytes:
     """A file's bytes; BadFile when it is missing, a folder, or not readable."""
     try:
         return path.read_bytes()
     except OSError as error:
-        what = f"cannot be read ({error.strerror})"
-        raise BadFile(what, where=str(path), todo="check the path and its permissions") from None
+        raise _unreadable(path, error) from None
 
 
 def dump_tensors(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
@@ -171,6 +185,48 @@ def _refuse_other_formats(data: memoryview, where: str) -> None:
     if len(data) < 10:
         raise BadFile(f"is cut short: it has {len(data)} bytes", where=where, todo=_AGAIN)
     raise BadFile("is not a safetensors file", where=where, todo=_AGAIN)
+
+
+def _unreadable(path: Path, error: OSError) -> BadFile:
+    what = f"cannot be read ({error.strerror})"
+    return BadFile(what, where=str(path), todo="check the path and its permissions")
+
+
+def _parts(data: memoryview, where: str) -> tuple[dict[str, _Part], Metadata]:
+    """Name -> where its bytes lie, in the order of the file; and the metadata."""
+    _refuse_other_formats(data, where)
+    size = int.from_bytes(data[:8], "little")
+    if size > MAX_HEADER:
+        raise BadFile(
+            f"claims a header of {size} bytes, over {MAX_HEADER}", where=where, todo=_AGAIN
+        )
+    if 8 + size > len(data):
+        what = f"is cut short: the header has {size} bytes, the whole file {len(data)}"
+        raise BadFile(what, where=where, todo=_AGAIN)
+    header = _parse_header(bytes(data[8 : 8 + size]), where)
+    metadata = _checked_metadata(header.pop("__metadata__", {}), where)
+
+    first, length = 8 + size, len(data) - 8 - size
+    parts: dict[str, _Part] = {}
+    position = 0
+    for name, dtype, shape, begin, end in sorted(
+        (_checked_entry(name, entry, where) for name, entry in header.items()),
+        key=lambda entry: entry[3:],
+    ):
+        if begin != position:
+            fault = (
+                "overlaps the tensor before it" if begin < position else "leaves a gap before it"
+            )
+            raise BadFile(f"tensor {_quote(name)} {fault}", where=where, todo=_AGAIN)
+        if end > length:
+            what = f"is cut short: tensor {_quote(name)} ends {end - length} bytes past the end"
+            raise BadFile(what, where=where, todo=_AGAIN)
+        parts[name] = dtype, shape, first + begin, first + end
+        position = end
+    if position != length:
+        what = f"has {length - position} bytes behind the last tensor"
+        raise BadFile(what, where=where, todo=_AGAIN)
+    return parts, metadata
 
 
 def _parse_header(text: bytes, where: str) -> dict[str, Any]:
