@@ -1,12 +1,12 @@
 """Exports a base pipeline: everything of a bundle but its styles."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
 from exporter import NAME, graphs
+from exporter.bases import Base
 from exporter.golden import (
     GOLDEN_LEVEL,
     golden_inputs,
@@ -14,42 +14,48 @@ from exporter.golden import (
     reference_step,
     write_golden,
 )
+from exporter.hints import read_hints
+from exporter.memory import return_large_blocks
 from exporter.parity import TOLERANCE, Parity, Runner, compare
-from exporter.parts import OUTPUTS, part_reference, trace_parts
-from exporter.pipeline import load_pipeline
+from exporter.parts import OUTPUTS, part_reference, stage_graph, trace_parts
+from exporter.pipeline import load_pipeline, load_unet
 from exporter.preview import latent_rgb
 from exporter.progress import Advance, Step
+from exporter.quantisation import BITS
 from exporter.samplers import MAX_STEPS, RECIPES, sampler_tables
-from exporter.shards import Place, Shards
-from exporter.slots import aliases, input_names
-from exporter.staging import Stage, dump
+from exporter.shards import Shards
+from exporter.sinusoid import guidance_frequencies
+from exporter.slots import SlotSet, aliases, make_slots
+from exporter.slotting import slot_shapes
+from exporter.staging import Stage, dump, grammar_file
+from exporter.text_encoder import export_text_encoder
 from exporter.tokenizer import export_tokenizer
-from exporter.unet import slot_widths, trace
-from exporter.variants import BASE_VARIANT, base_graphs, measure
+from exporter.unet import trace
+from exporter.variants import base_graphs, measure
 from runtime.manifest import (
-    Graph,
+    BASE_VARIANT,
+    Dtype,
     Manifest,
     Model,
     Part,
     Sampler,
-    Slot,
     SlotTable,
+    Storage,
     UNetVariant,
-    WeightPlace,
 )
 from runtime.tensors import Float32
 
-_EMBEDDED = Path(__file__).parents[1] / "models" / "base", "brushlet"  # folder, name
-
 
 def export_base(
-    base: Path, base_hash: str, stage: Stage, step: Step
+    base: Base, base_hash: str, slot_set: SlotSet, dtype: Dtype, stage: Stage, step: Step
 ) -> tuple[Manifest, list[Parity]]:
-    """Stages the pipeline in `base` and measures it.
+    """Stages a pipeline and measures it.
 
     Args:
-        base: a folder in the diffusers layout.
+        base: the pipeline.
         base_hash: its identity, from `digests.base_hash`.
+        slot_set: where LoRAs can attach.
+        dtype: how the UNet's weights are stored.
         stage: where the files go.
         step: shows the progress.
 
@@ -59,58 +65,77 @@ def export_base(
     Raises:
         BrushletError: a part of the pipeline is of a kind that cannot be exported.
     """
+    return_large_blocks()
     with step("loading the pipeline", 1):
-        pipeline = load_pipeline(base)
-        widths = slot_widths(pipeline.unet)
+        pipeline = load_pipeline(base.folder, dtype)
+        shapes = slot_shapes(pipeline.unet, slot_set)
         config, scheduler = pipeline.unet.config, pipeline.scheduler.config
+    shards = Shards(stage)
+    with step("preview matrix", 1):
+        model = _model(pipeline)
+    with step("text encoder", 1):
+        text_encoder, text_parity = export_text_encoder(pipeline.text_encoder, shards, stage)
+    measured = list(text_parity)
+    with step("VAE", len(OUTPUTS)) as advance:
+        parts = {}
+        for name, graph in trace_parts(pipeline):
+            parts[name] = _part(name, graph, shards, stage)
+            measured.append(_measure_part(pipeline, name, parts[name], stage))
+            advance()
+            del graph  # which holds PyTorch's weights
+    # 0.8 GB of Stable Diffusion 1.5, which the UNet's gate needs
+    pipeline.text_encoder = pipeline.vae = None
     levels = golden_inputs(config, scheduler["num_train_timesteps"])
-    lora = golden_lora(widths)
+    lora = golden_lora(shapes)
     references: dict[str, Float32] = {}
     with step("PyTorch reference", len(levels)) as advance:
         for level, feeds in levels.items():
             references[level] = reference_step(pipeline.unet, feeds, lora)
             advance()
-    with step("preview matrix", 1):
-        model = _model(pipeline)
-
-    shards = Shards(stage)
+    storage = Storage(dtype=dtype)
+    if dtype in BITS:
+        with step("cost of quantising", 1):
+            exact = reference_step(load_unet(base.folder), levels[GOLDEN_LEVEL], lora)
+            cost = compare(dtype, references[GOLDEN_LEVEL], exact, TOLERANCE["fp32"]).measurement()
+            storage = Storage(dtype=dtype, error=cost.error, cosine=cost.cosine)
     with step("tracing the UNet", 1):
-        traced = trace(pipeline.unet)
+        traced = trace(pipeline.unet, slot_set, quantised=dtype in BITS)
     with step("UNet weights and graphs", 1):
         graphs.tidy(traced)
-        places = graphs.detach(traced, shards, [[f"{path}.weight" for path in widths]])
-        unet_graphs = base_graphs(stage, graphs.serialize(traced), BASE_VARIANT)
-        table = _slot_table(widths, places, config)
-    with step("text encoder and VAE", len(OUTPUTS)) as advance:
-        parts = {}
-        for name, graph in trace_parts(pipeline):
-            parts[name] = _part(name, graph, shards, stage)
-            advance()
+        if dtype in BITS:
+            graphs.quantise(traced, BITS[dtype])
+        names = [f"{path}.{name}" for path in shapes for name in ("weight", "scales")]
+        slotted = [name for name in names if name in traced.graph.initializers]
+        places = graphs.detach(traced, shards, [slotted], narrow=dtype != "fp32")
+        unet_graphs = base_graphs(stage, graphs.serialize(traced), BASE_VARIANT, dtype)
+        slots = make_slots(shapes, places, lambda path: aliases(path, config))
+        table = SlotTable(slot_set=slot_set, slots=slots)
+        del traced
+        pipeline.unet = None  # 1.7 GB more
+    with step("UNet parity", len(unet_graphs)) as advance:
+        feeds_of = {level: {**feeds, **lora} for level, feeds in levels.items()}
+        unet_parity = measure(stage, BASE_VARIANT, unet_graphs, feeds_of, references, advance)
     with step("sampler tables", len(RECIPES) * MAX_STEPS) as advance:
         samplers = [_sampler(name, scheduler, stage, advance) for name in RECIPES]
     golden = write_golden(stage, BASE_VARIANT, levels[GOLDEN_LEVEL], references[GOLDEN_LEVEL])
-    with step("parity", len(parts) + len(unet_graphs)) as advance:
-        measured = []
-        for name, part in parts.items():
-            measured.append(_measure_part(pipeline, name, part, stage))
-            advance()
-        feeds_of = {level: {**feeds, **lora} for level, feeds in levels.items()}
-        measured += measure(stage, BASE_VARIANT, unet_graphs, feeds_of, references, advance)
     manifest = Manifest(
-        name=_EMBEDDED[1] if base.resolve() == _EMBEDDED[0] else base.resolve().name,
+        name=base.name,
         base_hash=base_hash,
         exporter=NAME,
         model=model,
+        hints=read_hints(base.folder),
+        storage=storage,
         shards=shards.files,
         unet=[UNetVariant(name=BASE_VARIANT, slots=True, graphs=unet_graphs, golden=golden)],
-        text_encoder=parts["text_encoder"],
+        text_encoder=text_encoder,
         vae_decoder=parts["vae_decoder"],
         vae_encoder=parts["vae_encoder"],
-        tokenizer=export_tokenizer(base / "tokenizer", stage),
+        tokenizer=export_tokenizer(base.folder / "tokenizer", stage),
         samplers=samplers,
         slots=stage.add("slots", ".json", dump(table)),
+        lora=grammar_file(stage),
     )
-    return manifest, measured
+    return manifest, unet_parity + measured
 
 
 def _model(pipeline: Any) -> Model:
@@ -119,55 +144,21 @@ def _model(pipeline: Any) -> Model:
         sample_size=unet.sample_size,
         latent_channels=vae.latent_channels,
         in_channels=unet.in_channels,
+        latent_multiple=2 ** (len(unet.block_out_channels) - 1),
         vae_scale=pipeline.vae_scale_factor,
         vae_scaling_factor=vae.scaling_factor,
         prediction_type=pipeline.scheduler.config.prediction_type,
         cross_attention_dim=unet.cross_attention_dim,
         num_train_timesteps=pipeline.scheduler.config.num_train_timesteps,
+        guidance_frequencies=guidance_frequencies(unet.time_cond_proj_dim),
         latent_rgb=latent_rgb(pipeline.vae),
     )
-
-
-def _slot_table(
-    widths: Mapping[str, tuple[int, int]], places: Mapping[str, Place], config: Mapping[str, Any]
-) -> SlotTable:
-    slots = []
-    for path, (ins, outs) in widths.items():
-        place = places[f"{path}.weight"]
-        linear = len(place.shape) == 2
-        input_a, input_b = input_names(path)
-        slots.append(
-            Slot(
-                name=path,
-                kind="linear" if linear else "conv1x1",
-                in_width=ins,
-                out_width=outs,
-                input_a=input_a,
-                input_b=input_b,
-                aliases=aliases(path, config),
-                weight=WeightPlace(
-                    shard=place.shard,
-                    offset=place.offset,
-                    shape=list(place.shape),
-                    dtype="float16",
-                    transposed=linear,
-                ),
-            )
-        )
-    return SlotTable(slot_set="transformer", slots=slots)
 
 
 def _part(name: str, model: ir.Model, shards: Shards, stage: Stage) -> Part:
     graphs.tidy(model, [OUTPUTS[name]])
     graphs.detach(model, shards, [])
-    graph = Graph(
-        file=stage.add(name, ".onnx", graphs.serialize(model)),
-        compute="fp32",
-        attention="plain",
-        providers=["cpu", "wasm", "jsep", "webgpu", "cuda"],
-        shards=graphs.shards_of(model),
-    )
-    return Part(graph=graph)
+    return Part(graph=stage_graph(stage, name, model))
 
 
 def _measure_part(pipeline: Any, name: str, part: Part, stage: Stage) -> Parity:
@@ -182,7 +173,7 @@ def _sampler(name: str, config: Mapping[str, Any], stage: Stage, advance: Advanc
     return Sampler(
         name=name,
         title=recipe.title,
-        file=stage.add(f"sampler-{name}", ".json", dump(tables)),
+        file=stage.add(f"sampler-{name}", ".json", dump(tables, exclude_defaults=True)),
         default_steps=recipe.default_steps,
         max_steps=MAX_STEPS,
     )

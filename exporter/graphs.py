@@ -1,9 +1,9 @@
 """Passes over ONNX graphs: from a traced model to small graphs that share their weights.
 
-The order is: `tidy` a traced fp32 model, move its weights into shards (`detach`), and derive from
-the result the plain-attention graph (`unfuse`), fp16 compute (`exporter.precision.halve`) and the
-graph of a merged style (`remove_slots`, `relocate`). Each works on a parsed graph of some hundred
-kilobytes; none reads a weight.
+The order is: `tidy` a traced fp32 model, `quantise` its matrix products where that is wanted, move
+its weights into shards (`detach`), and derive from the result the plain-attention graph (`unfuse`),
+fp16 compute (`exporter.precision.halve`) and the graph of a merged style (`remove_slots`,
+`relocate`). The derived ones work on a parsed graph of some hundred kilobytes and read no weight.
 """
 
 import re
@@ -14,12 +14,12 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
+from exporter.quantisation import BLOCK, pack
 from exporter.shards import SMALL, Place, Shards
 from exporter.slots import input_names
 from runtime.tensors import Array
 
 _NUMBERED = re.compile(r"onnx::\w+|val_\d+")
-_DTYPES = {ir.DataType.FLOAT: np.dtype(np.float16)}  # what a weight is stored as; others as is
 
 
 def tidy(model: ir.Model, outputs: Sequence[str] = ()) -> None:
@@ -34,7 +34,7 @@ def tidy(model: ir.Model, outputs: Sequence[str] = ()) -> None:
     """
     graph = model.graph
     if outputs:
-        graph.outputs[:] = [value for value in graph.outputs if value.name in outputs]
+        _keep(graph, outputs)
     _drop_zero_biases(graph)
     for step in (
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
@@ -53,35 +53,73 @@ def tidy(model: ir.Model, outputs: Sequence[str] = ()) -> None:
     ir.convenience.rename_values(numbered, [f"folded.{i}" for i in range(len(numbered))])
 
 
-def detach(model: ir.Model, shards: Shards, groups: Sequence[Sequence[str]]) -> dict[str, Place]:
+def quantise(model: ir.Model, bits: int) -> None:
+    """Makes every MatMul with a weight `[in, out]` a MatMulNBits, in place.
+
+    The weight of `<path>.weight` becomes the codes, and `<path>.scales` stands beside it.
+    """
+    graph = model.graph
+    for name, weight in list(graph.initializers.items()):
+        products = [use.node for use in weight.uses() if use.node.op_type == "MatMul"]
+        if not products:
+            continue
+        assert weight.const_value is not None
+        array = weight.const_value.numpy()
+        ins, outs = array.shape
+        packed = pack(array, bits)
+        del graph.initializers[name]
+        codes = constant(graph, name, packed.codes)
+        # fp32 as all of a traced graph; `detach` stores them in fp16, which holds them
+        wide = packed.scales.astype(np.float32)
+        scales = constant(graph, f"{name.removesuffix('.weight')}.scales", wide)
+        sizes = {"K": ins, "N": outs, "bits": bits, "block_size": BLOCK}
+        for node in products:
+            inputs = [node.inputs[0], codes, scales]
+            product = ir.node("MatMulNBits", inputs, sizes, domain="com.microsoft")
+            graph.insert_before(node, product)
+            ir.convenience.replace_all_uses_with(node.outputs[0], product.outputs[0])
+            graph.remove(node, safe=True)
+        weight.const_value = None  # 1.9 GB of Stable Diffusion 1.5
+    graph.opset_imports["com.microsoft"] = 1
+
+
+def detach(
+    model: ir.Model, shards: Shards, groups: Sequence[Sequence[str]], narrow: bool = True
+) -> dict[str, Place]:
     """Moves every initializer of 1 KiB and more into shards, floats as fp16 behind a Cast.
 
     Args:
         model: tidied fp32 model, changed in place.
         shards: where the weights go.
         groups: initializers that get shards of their own; the rest share the last ones.
+        narrow: whether floats become fp16; else they are stored as they are.
 
     Returns:
         initializer name -> place.
     """
     graph = model.graph
-    large = [name for name, value in graph.initializers.items() if _stored_bytes(value) >= SMALL]
+    large = [
+        name for name, value in graph.initializers.items() if _stored_bytes(value, narrow) >= SMALL
+    ]
     grouped = {name for group in groups for name in group}
     places: dict[str, Place] = {}
     for group in (*groups, [name for name in large if name not in grouped]):
-        places |= shards.write((name, _stored(graph.initializers[name])) for name in group)
-    casts = []
+        places |= shards.write((name, _stored(graph.initializers[name], narrow)) for name in group)
+    order = {node: number for number, node in enumerate(graph)}
     for name, place in places.items():
         value = graph.initializers.pop(name)
         weight = ir.Value(name=name)
         point_to(weight, place)
         wide = weight
-        if value.dtype == ir.DataType.FLOAT:
-            casts.append(ir.node("Cast", [weight], {"to": ir.DataType.FLOAT}))
-            wide = casts[-1].outputs[0]
+        if weight.dtype != value.dtype:
+            cast = ir.node("Cast", [weight], {"to": ir.DataType.FLOAT})
+            wide = cast.outputs[0]
+            # Where it is first used, so that no more than one wide weight has to be held.
+            first = min((use.node for use in value.uses()), key=order.__getitem__)
+            graph.insert_before(first, cast)
         ir.convenience.replace_all_uses_with(value, wide)
         graph.register_initializer(weight)
-    graph.insert_before(graph[0], casts)
+        value.const_value = None  # onnx-ir keeps the value, and so PyTorch's 3.4 GB, alive
     return places
 
 
@@ -116,18 +154,28 @@ def unfuse(model: ir.Model) -> None:
 
 
 def remove_slots(model: ir.Model, slots: Iterable[str]) -> None:
-    """Removes the low-rank detours and their inputs, in place: base(x) + (x @ A) @ B -> base(x)."""
+    """Removes the slots and their inputs, in place.
+
+    A detour, base(x) + (x @ A) @ B, becomes base(x); a folded weight, Gemm(A, B, W), becomes W.
+    """
     graph = model.graph
     inputs = {value.name: value for value in graph.inputs}
     for slot in slots:
         name_a, name_b = input_names(slot)
         value = inputs[name_b]
-        while (node := _only_consumer(value)).op_type != "Add":
+        while (node := _only_consumer(value)).op_type not in ("Add", "Gemm"):
             value = node.outputs[0]
-        base = next(term for term in node.inputs if term is not None and term is not value)
+        terms = node.inputs[2:] if node.op_type == "Gemm" else node.inputs
+        base = next(term for term in terms if term is not None and term is not value)
         ir.convenience.replace_all_uses_with(node.outputs[0], base)
         graph.inputs.remove(inputs[name_a])
         graph.inputs.remove(inputs[name_b])
+    common.RemoveUnusedNodesPass()(model)
+
+
+def keep_outputs(model: ir.Model, outputs: Sequence[str]) -> None:
+    """Removes the other outputs, and what only they need, in place."""
+    _keep(model.graph, outputs)
     common.RemoveUnusedNodesPass()(model)
 
 
@@ -178,6 +226,10 @@ def serialize(model: ir.Model) -> bytes:
     return data
 
 
+def _keep(graph: ir.Graph, outputs: Sequence[str]) -> None:
+    graph.outputs[:] = [value for value in graph.outputs if value.name in outputs]
+
+
 def _drop_zero_biases(graph: ir.Graph) -> None:
     """Removes the zeros that torch's exporter computes as a bias for convolutions without one."""
     for node in graph:
@@ -223,13 +275,14 @@ def _only_consumer(value: ir.Value) -> ir.Node:
     return use.node
 
 
-def _stored(value: ir.Value) -> Array:
+def _stored(value: ir.Value, narrow: bool) -> Array:
     assert value.const_value is not None
     array = value.const_value.numpy()
-    return array.astype(_DTYPES.get(value.const_value.dtype, array.dtype))
+    floats = value.const_value.dtype == ir.DataType.FLOAT
+    return array.astype(np.float16) if narrow and floats else array
 
 
-def _stored_bytes(value: ir.Value) -> int:
+def _stored_bytes(value: ir.Value, narrow: bool) -> int:
     tensor = value.const_value
     assert tensor is not None
-    return tensor.nbytes // (2 if tensor.dtype == ir.DataType.FLOAT else 1)
+    return tensor.nbytes // (2 if narrow and tensor.dtype == ir.DataType.FLOAT else 1)

@@ -1,43 +1,43 @@
-"""`MODE=merged`: a LoRA as a UNet variant without slots, which shares unchanged shards."""
+"""`MODE=merged`: LoRAs as a UNet variant without slots, which shares unchanged shards."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
-from exporter.external import thumbnail
-from exporter.golden import GOLDEN_LEVEL, golden_inputs, reference_step, write_golden
-from exporter.merge import merged, original_weights, stored, stored_weight
+from exporter import biases
+from exporter.blend import Mixture
+from exporter.details import Details
+from exporter.layers import every_layer
+from exporter.merge import Merge
 from exporter.parity import Parity
-from exporter.pipeline import load_unet
 from exporter.progress import Step
 from exporter.shards import Shards
-from exporter.sidecar import Details
 from exporter.staging import Stage
-from exporter.variants import BASE_VARIANT, measure, merged_graphs
+from exporter.styles import make_style
+from exporter.variants import merged_graphs
 from runtime.bundle import Bundle
-from runtime.lora import LoraFile, match_slots
-from runtime.manifest import FileRef, Style, UNetVariant
-from runtime.tensors import Array, Float32
+from runtime.manifest import BASE_VARIANT, FileRef, Style, UNetVariant
+
+# Bytes of weights up to which PyTorch takes a golden step with the merged UNet: above it takes a
+# minute and 5 GB, where the merge takes seconds.
+GOLDEN_UP_TO = 256 << 20
 
 
 def export_merged(
     bundle: Bundle,
     base: Path,
-    lora: LoraFile,
+    mixture: Mixture,
     details: Details,
     strength: float,
     stage: Stage,
     step: Step,
 ) -> tuple[Style, UNetVariant, dict[str, FileRef], list[Parity]]:
-    """Stages a LoRA merged at a fixed strength.
+    """Stages LoRAs, of any kind, merged at a fixed strength.
 
     Args:
         bundle: the staged base.
         base: the folder of the original model, whose weights are merged in fp32 and cast once.
-        lora: the file.
+        mixture: the files.
         details: how the style is called and shown.
-        strength: of the merge.
+        strength: of the merge, times each file's weight.
         stage: where the files go.
         step: shows the progress.
 
@@ -47,51 +47,60 @@ def export_merged(
     Raises:
         BadFile, UnmatchedKeys, WrongBase: the LoRA does not fit the base.
     """
-    table = bundle.slot_table()
-    adapters = match_slots(lora, table)
-    slots = {slot.name: slot for slot in table.slots}
-    touched = {slots[name].weight.shard for name in adapters}
-    changed: dict[str, Array] = {}
-    shards = Shards(stage)
-
-    def weights() -> Iterator[tuple[str, Array]]:
-        for name, slot in slots.items():
-            if slot.weight.shard in touched:
-                yield f"{name}.weight", changed.get(name, stored_weight(bundle.folder, slot.weight))
-
+    table, text_table = bundle.slot_tables()
+    slots = [slot.name for slot in table.slots]
+    table = every_layer(bundle, base)  # a merge needs no slot
+    adapters = mixture.adapters(table, text_table)
+    rank = max(adapter.rank or 0 for adapter in adapters.values())
+    text_slots = [slot.name for slot in text_table.slots if slot.name in adapters]
+    text_adapters = {name: adapters.pop(name) for name in text_slots}
+    shards, measured = Shards(stage), []
     with step("merging", len(adapters)) as advance:
-        for slot, weight in original_weights(base, {name: slots[name] for name in adapters}):
-            changed[slot.name] = stored(merged(weight, slot, adapters[slot.name], strength), slot)
-            advance()
-        places = shards.write(weights())
+        merge = Merge(bundle.folder, base, table, adapters, strength, slots)
+        places = shards.write(merge.weights(advance))
+        if adapters:
+            measured.append(merge.parity(details.name, stage.folder, places))
         written = merged_graphs(
-            stage, bundle.manifest.variant(BASE_VARIANT), list(slots), places, details.name
+            stage,
+            bundle.manifest.variant(BASE_VARIANT),
+            slots,
+            places,
+            biases.store(merge.biases, shards),
+            details.name,
         )
-    with step("PyTorch reference", 1):
-        unet = load_unet(base)
-        for name, weight in changed.items():
-            layout = weight.T if slots[name].weight.transposed else weight
-            unet.get_submodule(name).weight.data = torch.from_numpy(layout.astype("float32"))
-        levels = golden_inputs(unet.config, bundle.manifest.model.num_train_timesteps)
-        references: dict[str, Float32] = {
-            level: reference_step(unet, feeds) for level, feeds in levels.items()
-        }
-    golden = write_golden(stage, details.name, levels[GOLDEN_LEVEL], references[GOLDEN_LEVEL])
-    with step("parity", len(written)) as advance:
-        measured = measure(stage, details.name, written, levels, references, advance)
-    style = Style(
-        name=details.name,
-        title=details.title,
+    golden = None
+    if _weight_bytes(bundle) <= GOLDEN_UP_TO:
+        from exporter.merged_golden import merged_golden  # imports torch
+
+        golden, parity = merged_golden(bundle, base, merge, places, written, details, stage, step)
+        measured += parity
+    text_encoder = None
+    if text_adapters:
+        from exporter.text_encoder import merge_text_encoder  # imports torch
+
+        with step("merging the text encoder", 1):
+            text_merge = Merge(bundle.folder, base, text_table, text_adapters, strength)
+            text_encoder, text_parity = merge_text_encoder(
+                bundle, base, text_merge, details.name, shards, stage
+            )
+            measured += text_parity
+    of_model = {"unet": adapters, "text_encoder": text_adapters}
+    style = make_style(
+        details,
+        stage,
         kind="merged",
-        trigger_words=details.trigger_words,
-        description=details.description,
-        license=details.license,
-        rank=max(adapter.A.shape[1] for adapter in adapters.values()),
-        strength=details.strength,
+        rank=rank,  # 0: of no rank
+        source_sha256=mixture.sha256,
+        models=[model for model, own in of_model.items() if own],
         merged_strength=strength,
         variant=details.name,
-        thumbnail=thumbnail(details, stage),
-        source_sha256=lora.sha256,
     )
-    variant = UNetVariant(name=details.name, slots=False, graphs=written, golden=golden)
+    variant = UNetVariant(
+        name=details.name, slots=False, graphs=written, golden=golden, text_encoder=text_encoder
+    )
     return style, variant, shards.files, measured
+
+
+def _weight_bytes(bundle: Bundle) -> int:
+    graph = bundle.graph(bundle.manifest.variant(BASE_VARIANT))
+    return sum(bundle.manifest.shards[shard].bytes for shard in graph.shards)

@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 
 from runtime.errors import ParityMissed
+from runtime.manifest import Measurement
 from runtime.tensors import Array, Float32
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3}  # of the reference's largest value (DESIGN.md, section 6)
@@ -22,6 +23,15 @@ class Parity:
     error: float  # largest deviation over largest absolute reference value
     cosine: float
     tolerance: float
+
+    def measurement(self) -> Measurement:
+        """As the manifest keeps it; further digits vary with the machine."""
+        return Measurement(
+            what=self.what,
+            error=float(f"{self.error:.1e}"),
+            cosine=round(self.cosine, 7),
+            tolerance=self.tolerance,
+        )
 
     @property
     def passed(self) -> bool:
@@ -62,17 +72,43 @@ def gate(measured: list[Parity]) -> list[Parity]:
 
 
 class Runner:
-    """A graph on onnxruntime's CPU provider. Its shards must lie beside it."""
+    """Graphs on onnxruntime's CPU provider, run in turn. Their shards must lie beside them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, *paths: Path) -> None:
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # it warns of every Cast it folds
-        self.session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        options.log_severity_level = 3
+        # Weights are widened as they are needed, and let go: those of Stable Diffusion 1.5 take
+        # 3.4 GB. Other optimizations than these fold them, or copy them into another layout.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False  # would hold what all of them take at once
+        self.sessions = [
+            onnxruntime.InferenceSession(
+                str(path),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=["ConstantFolding"],
+            )
+            for path in paths
+        ]
 
     def __call__(self, feeds: Mapping[str, Array]) -> Float32:
-        """The graph's first output; feeds that it has no input for are left out."""
-        names = [value.name for value in self.session.get_inputs()]
-        output: Float32 = self.session.run(None, {name: feeds[name] for name in names})[0]
+        """The first output of the last graph, see `outputs`."""
+        output: Float32 = next(iter(self.outputs(feeds).values()))
         return output
+
+    def outputs(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs of the last graph, in its order; see `each`."""
+        return self.each(feeds)[-1]
+
+    def each(self, feeds: Mapping[str, Array]) -> list[dict[str, Array]]:
+        """All outputs of each graph, in its order. A graph takes outputs of those before it by
+        name; feeds that none has an input for are left out."""
+        known, given = dict(feeds), []
+        for session in self.sessions:
+            names = [value.name for value in session.get_inputs()]
+            outputs = session.run(None, {name: known[name] for name in names})
+            found = [value.name for value in session.get_outputs()]
+            given.append(dict(zip(found, outputs, strict=True)))
+            known |= given[-1]
+        return given

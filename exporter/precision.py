@@ -14,7 +14,7 @@ from exporter.graphs import constant
 _WIDE, _NARROW = ir.DataType.FLOAT, ir.DataType.FLOAT16
 # LayerNormalization is not among them: its `stash_type` keeps the statistics in fp32 by itself.
 _FP32_OPS = {"InstanceNormalization", "GroupNormalization"}
-_PROJECTIONS = {"MatMul", "Gemm", "Conv"}
+_PROJECTIONS = {"MatMul", "MatMulNBits", "Gemm", "Conv"}
 _INTEGER_OPS = {"Shape", "Size"}
 _LEADING_ONLY = {"Resize": 1}  # inputs behind these stay float32 by the operator's signature
 

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from torch.nn.functional import avg_pool2d
 
 from models.scenes import Scene, draw
 
-_PICTURES = 24
+_PICTURES, _SHRINK = 12, 2  # of 64 pixels a side: at full size a large VAE takes minutes
 _FIRST_SEED = 40_000_000  # scenes that nothing is trained on
 
 
@@ -19,7 +20,7 @@ def latent_rgb(vae: Any) -> list[list[float]]:
     and need no download; a fit on random latents would describe colours no picture has.
 
     Args:
-        vae: diffusers AutoencoderKL in fp32.
+        vae: diffusers AutoencoderKL or AutoencoderTiny in fp32.
 
     Returns:
         3 rows of one weight per latent channel and a bias: RGB in 0..1.
@@ -29,7 +30,10 @@ def latent_rgb(vae: Any) -> list[list[float]]:
     for index in range(_PICTURES):
         picture = draw(Scene.sample(_FIRST_SEED + index)).astype(np.float32) / 127.5 - 1
         with torch.no_grad():
-            raw = vae.encode(torch.from_numpy(picture).movedim(-1, 0)[None]).latent_dist.mean
+            small = avg_pool2d(torch.from_numpy(picture).movedim(-1, 0)[None], _SHRINK)
+            encoded = vae.encode(small)
+            tiny = isinstance(vae, AutoencoderTiny)
+            raw = encoded.latents if tiny else encoded.latent_dist.mean
             decoded = avg_pool2d(vae.decode(raw).sample, scale) / 2 + 0.5
         latents.append((raw * vae.config.scaling_factor)[0].flatten(1).T.numpy())
         colours.append(decoded[0].flatten(1).T.clamp(0, 1).numpy())

@@ -6,15 +6,13 @@ the next latent. They are rewritten as short sums over what is at hand (`_LOCAL`
 over the whole past would hold 2n terms.
 """
 
+import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
@@ -24,16 +22,17 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
+from exporter.unit_runs import Name, UnitRun, Vector, noised, unit_run
 from runtime.errors import BrushletError
-from runtime.manifest import SamplerStep, SamplerTable, SamplerTables, Term
+from runtime.manifest import Restart, SamplerStep, SamplerTable, SamplerTables, Term
 
 MAX_STEPS = 50
 _EXACT = 1e-9  # largest deviation of a rewritten row from the run, over float64 unit vectors
 _LARGEST = 100.0  # a row with larger weights would cancel digits in float32
 _NOTHING = 1e-14  # a smaller weight is the solver's rounding
+_DIGITS = 12  # of a weight; latents are float32, which has seven
 
-Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
-Name = tuple[Literal["x", "e", "z"], int]
+_KNOWN: dict[tuple[str, str, int], SamplerTable] = {}
 
 
 @dataclass(frozen=True)
@@ -98,119 +97,80 @@ def sampler_tables(
 
 
 def sampler_table(name: str, config: Mapping[str, Any], steps: int) -> SamplerTable:
-    """The run of `steps` model calls; raises as `sampler_tables`."""
-    run = _unit_run(make_scheduler(name, config), steps)
+    """The run of `steps` model calls; raises as `sampler_tables`.
+
+    Remembered by name, schedule and steps: few schedules are shared by all bases there are.
+    """
+    key = name, json.dumps(dict(config), sort_keys=True, default=repr), steps
+    if key not in _KNOWN:
+        _KNOWN[key] = _table(name, config, steps)
+    return _KNOWN[key]
+
+
+def _table(name: str, config: Mapping[str, Any], steps: int) -> SamplerTable:
+    scheduler = make_scheduler(name, config)
     where = f"{name}, {steps} steps"
-    rows = [
-        SamplerStep(
-            timestep=timestep,
-            input=_row(run, run.inputs[i], [[("x", i)]], where),
-            next=_row(run, run.vectors["x", i + 1], _candidates(run, i), where),
-            noise=("z", i) in run.vectors,
-        )
-        for i, timestep in enumerate(run.timesteps)
-    ]
-    return SamplerTable(start_scale=run.start_scale, steps=rows)
-
-
-@dataclass
-class _Run:
-    start_scale: float
-    timesteps: list[float]
-    inputs: list[Vector]  # what the model is given
-    vectors: dict[Name, Vector]  # coefficients of each x, e, z over [x_0, e_0.., z_0..]
-
-
-class _Float64(torch.Tensor):
-    """A float64 tensor that stays one when a scheduler upcasts to float32 "for precision"."""
-
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.Tensor.to and torch.float32 in args:
-            return args[0]
-        return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
-
-
-def _unit_run(scheduler: Any, steps: int) -> _Run:
-    width = 1 + 2 * steps
-    units = iter(np.eye(width))
-    vectors: dict[Name, Vector] = {("x", 0): next(units)}
-    inputs: list[Vector] = []
-    timesteps: list[float] = []
+    rows: list[SamplerStep] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some schedulers warn about fewer steps than their order
         scheduler.set_timesteps(steps)
-        start_scale = float(scheduler.init_noise_sigma)
-        latents = _tensor(vectors["x", 0])
-        for i, timestep in enumerate(scheduler.timesteps):
-            inputs.append(_vector(scheduler.scale_model_input(latents, timestep)))
-            timesteps.append(float(timestep))
-            vectors["e", i] = next(units)
-            with _observed_noise(scheduler) as drawn:
-                drawn.unit = next(units)
-                output = scheduler.step(_tensor(vectors["e", i]), timestep, latents)
-            if drawn.count > 1:
-                raise BrushletError(f"{type(scheduler).__name__} draws noise twice in a step")
-            if drawn.count:
-                vectors["z", i] = drawn.unit
-            latents = output.prev_sample
-            vectors["x", i + 1] = _vector(latents)
-    return _Run(start_scale, timesteps, inputs, vectors)
+        for i, run in unit_run(scheduler):
+            row = SamplerStep(
+                timestep=float(scheduler.timesteps[i]),
+                input=_row(run, run.inputs[i], [[("x", i)]], where),
+                next=_row(run, run.vectors["x", i + 1], _candidates(run, i, 0), where),
+                noise=("z", i) in run.vectors,
+            )
+            rows.append(row)
+        restarts = [_restart(scheduler, rows, k, f"{where} from {k}") for k in range(steps)]
+    return SamplerTable(
+        start_scale=float(scheduler.init_noise_sigma), steps=rows, restarts=restarts
+    )
 
 
-class _Drawn:
-    unit: Vector
-    count = 0
+def _restart(scheduler: Any, rows: list[SamplerStep], begin: int, where: str) -> Restart:
+    """The run from model call `begin` on, as far as it differs from the whole run's `rows`.
+
+    Multistep methods begin anew with a lower order and climb; once a row is the whole run's, so
+    are all after it.
+    """
+    image, noise = map(_rounded, noised(scheduler, begin))
+    others: list[list[Term]] = []
+    for i, run in unit_run(scheduler, begin):
+        after = run.vectors["x", i + 1]
+        if _error(_sum(rows[i].next, run), after) < _EXACT:
+            break
+        others.append(_row(run, after, _candidates(run, i, begin), where))
+    return Restart(image=image, noise=noise, next=others)
 
 
-@contextmanager
-def _observed_noise(scheduler: Any) -> Iterator[_Drawn]:
-    """Answers the scheduler's `randn_tensor` calls with a unit vector, and counts them."""
-    module: Any = import_module(type(scheduler).__module__)
-    drawn = _Drawn()
-
-    def draw(*_: Any, **__: Any) -> torch.Tensor:
-        drawn.count += 1
-        return _tensor(drawn.unit)
-
-    original = getattr(module, "randn_tensor", None)
-    module.randn_tensor = draw
-    try:
-        yield drawn
-    finally:
-        module.randn_tensor = original
+def _sum(terms: list[Term], run: UnitRun) -> Vector:
+    """What a row gives in a run; NaN where it names what is not there."""
+    nothing = np.full_like(run.vectors["x", max(run.inputs)], np.nan)
+    total = np.zeros_like(nothing)
+    for kind, i, weight in terms:
+        total += weight * run.vectors.get((kind, i), nothing)
+    return total
 
 
-def _tensor(vector: Vector) -> torch.Tensor:
-    # Four axes like latents: UniPC's einsum asks for a batch and a channel.
-    return torch.from_numpy(vector.copy()).reshape(1, 1, 1, -1).as_subclass(_Float64)
-
-
-def _vector(tensor: torch.Tensor) -> Vector:
-    vector = tensor.as_subclass(torch.Tensor).reshape(-1).numpy().copy()
-    assert vector.dtype == np.float64, "the scheduler rounded the latents"
-    return vector
-
-
-def _candidates(run: _Run, i: int) -> Iterator[list[Name]]:
+def _candidates(run: UnitRun, i: int, begin: int) -> Iterator[list[Name]]:
     """What the latent after call i may be a sum of, the smallest set first."""
     for xs, es in _LOCAL:
         names: list[Name] = [("x", i + k) for k in xs]
         names += [("e", i + k) for k in es]
         yield [name for name in [*names, ("z", i)] if name in run.vectors]
-    yield [name for name in run.vectors if name == ("x", 0) or (name[0] != "x" and name[1] <= i)]
+    yield [name for name in run.vectors if name == ("x", begin) or (name[0] != "x")]
 
 
-def _row(run: _Run, target: Vector, candidates: Iterable[list[Name]], where: str) -> list[Term]:
+def _row(run: UnitRun, target: Vector, candidates: Iterable[list[Name]], where: str) -> list[Term]:
     """`target` as a weighted sum of the first set of candidates that gives it exactly."""
     for names in candidates:
         basis = np.stack([run.vectors[name] for name in names], axis=1)
         weights = np.linalg.lstsq(basis, target, rcond=1e-12)[0]
         weights[np.abs(weights) < _NOTHING] = 0.0
-        error = np.abs(basis @ weights - target).max() / max(1.0, np.abs(target).max())
-        if error < _EXACT and np.abs(weights).max() < _LARGEST:
+        if _error(basis @ weights, target) < _EXACT and np.abs(weights).max() < _LARGEST:
             return [
-                (kind, index, float(f"{weight:.15g}"))  # 1.0000000000000002 is 1
+                (kind, index, _rounded(weight))
                 for (kind, index), weight in zip(names, weights, strict=True)
                 if weight
             ]
@@ -219,3 +179,11 @@ def _row(run: _Run, target: Vector, candidates: Iterable[list[Name]], where: str
         where=where,
         todo="leave the sampler out",
     )
+
+
+def _rounded(weight: float) -> float:
+    return float(f"{weight:.{_DIGITS}g}")
+
+
+def _error(found: Vector, target: Vector) -> float:
+    return float(np.abs(found - target).max() / max(1.0, np.abs(target).max()))

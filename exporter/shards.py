@@ -47,26 +47,29 @@ class Shards:
         """Stores named arrays in shards that hold nothing else. Returns name -> place."""
         places: dict[str, Place] = {}
         shard = _Shard(self.stage.folder)
-        for name, array in arrays:
-            data = np.ascontiguousarray(array).tobytes()
-            key = hashlib.sha256(data).hexdigest(), array.dtype.str
-            place = self._known.get(key) or shard.places.get(key)
-            if place is None:
-                if shard.size and shard.size + len(data) > self.limit:
-                    self._close(shard, places)
-                    shard = _Shard(self.stage.folder)
-                place = shard.append(key, data, array)
-            places[name] = replace(place, shape=array.shape)
-        self._close(shard, places)
+        try:
+            for name, array in arrays:  # which may be computed here, and fail
+                data = np.ascontiguousarray(array).tobytes()
+                key = hashlib.sha256(data).hexdigest(), array.dtype.str
+                place = self._known.get(key) or shard.places.get(key)
+                if place is None:
+                    if shard.size and shard.size + len(data) > self.limit:
+                        self._close(shard, places)
+                        shard = _Shard(self.stage.folder)
+                    place = shard.append(key, data, array)
+                places[name] = replace(place, shape=array.shape)
+            self._close(shard, places)
+        finally:
+            shard.file.close()
         return places
 
     def _close(self, shard: "_Shard", places: dict[str, Place]) -> None:
         """Gives a written shard its name, which only its whole content tells."""
-        path = shard.close()
+        path, digest = shard.close()
         if not shard.size:
             path.unlink()
             return
-        ref = self.stage.adopt(path, "weights")
+        ref = self.stage.adopt(path, "weights", digest)
         self.files[ref.url] = ref
         for key, place in shard.places.items():
             self._known[key] = replace(place, shard=ref.url)
@@ -83,16 +86,19 @@ class _Shard:
         self.path = Path(name)
         self.file = os.fdopen(handle, "wb")
         self.size = 0
+        self.hash = hashlib.sha256()
         self.places: dict[Key, Place] = {}
 
     def append(self, key: Key, data: bytes, array: Array) -> Place:
         padding = -self.size % ALIGNMENT
-        self.file.write(bytes(padding) + data)
+        for part in (bytes(padding), data):
+            self.file.write(part)
+            self.hash.update(part)
         self.places[key] = Place("", self.size + padding, array.shape, array.dtype)
         self.size += padding + len(data)
         return self.places[key]
 
-    def close(self) -> Path:
+    def close(self) -> tuple[Path, str]:
         self.file.close()
         self.path.chmod(0o644)  # mkstemp gives 0600, which a web server could not read
-        return self.path
+        return self.path, self.hash.hexdigest()

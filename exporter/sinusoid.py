@@ -34,13 +34,30 @@ class ExactTimesteps(nn.Module):
     def forward(self, timesteps: torch.Tensor) -> torch.Tensor:
         """`timesteps [batch]` -> `[batch, channels]`."""
         angles = timesteps[:, None].float() * self.frequencies
-        turns = torch.round(angles * (1 / (2 * math.pi)))
+        # No `round`: native WebGPU lacks it, and would fetch the angles to the CPU at every step.
+        turns = torch.floor(angles * (1 / (2 * math.pi)) + 0.5)
         half = 0.5 * ((angles - turns * _TURN_HIGH) - turns * _TURN_LOW)  # -pi/2 .. pi/2
         square = half * half
         sine, cosine = half * _series(_SINE, square), _series(_COSINE, square)
         sines, cosines = 2 * sine * cosine, 1 - 2 * sine * sine
         parts = (cosines, sines) if self.cosines_first else (sines, cosines)
         return torch.cat(parts, dim=-1)
+
+
+def guidance_frequencies(width: int | None) -> list[float]:
+    """The frequencies of diffusers' `get_guidance_scale_embedding`; none for a width of None.
+
+    They travel as data because a last digit of float32 that `exp` gives otherwise elsewhere is
+    1e-3 of the angle at the usual guidance.
+    """
+    if not width:
+        return []
+    half = width // 2
+    exponent = torch.log(torch.tensor(10_000.0)) / (half - 1)
+    frequencies: list[float] = torch.exp(
+        torch.arange(half, dtype=torch.float32) * -exponent
+    ).tolist()
+    return frequencies
 
 
 def _series(coefficients: list[float], x: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from transformers import CLIPTokenizerFast
 
+from exporter.slotting import TOKENS
 from exporter.staging import Stage
 from runtime.manifest import Tokenizer
 
@@ -13,6 +14,8 @@ from runtime.manifest import Tokenizer
 def export_tokenizer(folder: Path, stage: Stage) -> Tokenizer:
     """Stages the CLIP tokenizer of a pipeline's `tokenizer` folder."""
     tokenizer = CLIPTokenizerFast.from_pretrained(folder)
+    # Without a tokenizer_config.json it would be 10^30.
+    tokenizer.model_max_length = min(tokenizer.model_max_length, TOKENS)
     with tempfile.TemporaryDirectory() as temporary:
         tokenizer.save_pretrained(temporary)
         files = {

@@ -6,42 +6,27 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import Transformer2DModel, UNet2DConditionModel
 from torch import nn
-from torch.nn.functional import conv2d
 
 from exporter.attention import FusedAttention
+from exporter.hoisting import DEEP
 from exporter.sinusoid import ExactTimesteps
-from exporter.slots import input_names, transformer_paths
-from runtime.errors import BrushletError
+from exporter.slots import SlotSet, input_names
+from exporter.slotting import Adapters, Detour, Fold, folded_slots, is_projection, slot_shapes
 
+_READ = 1 << 14  # elements: tracing computes with smaller parameters, of others it takes the shape
 OPSET = 18  # what torch's exporter writes without conversion; every onnxruntime-web runs it
-Adapters = dict[str, tuple[torch.Tensor, torch.Tensor]]
-
-
-def slot_widths(unet: nn.Module) -> dict[str, tuple[int, int]]:
-    """Slot path -> (in, out), for the `transformer` slot set, in module order.
-
-    Raises:
-        BrushletError: the UNet has no such module.
-    """
-    modules = dict(unet.named_modules())
-    weights = {path: modules[path].weight for path in transformer_paths(modules)}
-    if not weights:
-        raise BrushletError(
-            "the UNet has no transformer blocks, so no LoRA can attach",
-            todo="use a Stable Diffusion 1.x or 2.x base",
-        )
-    return {path: (int(w.shape[1]), int(w.shape[0])) for path, w in weights.items()}
 
 
 class Projection(nn.Module):
-    """A Linear whose weight is stored `[in, out]`, as a MatMul node wants it."""
+    """A matrix product whose weight is stored `[in, out]`, as a MatMul node wants it."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, module: Any) -> None:
         super().__init__()
-        self.weight = nn.Parameter(linear.weight.detach().T.contiguous(), requires_grad=False)
-        self.bias = linear.bias
+        weight = module.weight.detach().flatten(1).T
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = module.bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`x [..., in]` -> `[..., out]`."""
@@ -49,42 +34,32 @@ class Projection(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-class Slot(nn.Module):
-    """A module with a low-rank detour: base(x) + (x @ A) @ B."""
-
-    def __init__(self, base: nn.Module, path: str, adapters: Adapters) -> None:
-        super().__init__()
-        self.base = base
-        self.path = path
-        self.adapters = adapters  # shared by all slots, filled before each forward
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`x [..., in]`, or `[batch, in, h, w]` where the base is a 1x1 convolution."""
-        A, B = self.adapters[self.path]
-        if isinstance(self.base, nn.Conv2d):
-            detour = conv2d(conv2d(x, A.T[:, :, None, None]), B.T[:, :, None, None])
-        else:
-            detour = (x @ A) @ B
-        return self.base(x) + detour  # type: ignore[no-any-return]
-
-
 class SlottedUNet(nn.Module):
     """A UNet rebuilt in place for tracing: fused attention, `[in, out]` weights, slots."""
 
-    def __init__(self, unet: UNet2DConditionModel) -> None:
+    def __init__(self, unet: UNet2DConditionModel, slot_set: SlotSet, quantised: bool) -> None:
         super().__init__()
         self.unet = unet
         self.adapters: Adapters = {}
-        self.widths = slot_widths(unet)
+        self.deep: dict[str, torch.Tensor] = {}
+        self.shapes = slot_shapes(unet, slot_set)
+        folded = folded_slots(unet, slot_set, quantised)
         for path, module in list(unet.named_modules()):
-            replacement = Projection(module) if isinstance(module, nn.Linear) else module
-            if path in self.widths:
-                replacement = Slot(replacement, path, self.adapters)
+            if isinstance(module, Transformer2DModel):
+                module.use_linear_projection = True
+            replacement = Projection(module) if is_projection(path, module) else module
+            if path in self.shapes:
+                slot = Fold if path in folded else Detour
+                replacement = slot(replacement, path, self.adapters)
             if replacement is not module:
                 parent, _, name = path.rpartition(".")
                 setattr(unet.get_submodule(parent), name, replacement)
         unet.set_attn_processor(FusedAttention())
         unet.time_proj = ExactTimesteps(unet.time_proj)
+        _deepest(unet).register_forward_hook(self._keep)
+
+    def _keep(self, _module: nn.Module, _inputs: object, output: Any) -> None:
+        self.deep[DEEP] = output if isinstance(output, torch.Tensor) else output[0]
 
     def forward(
         self,
@@ -92,20 +67,28 @@ class SlottedUNet(nn.Module):
         timestep: torch.Tensor,
         encoder_hidden_states: torch.Tensor,
         adapters: Adapters,
-    ) -> torch.Tensor:
-        """The denoiser, `sample [batch, channels, h, w]` -> the same shape."""
+        timestep_cond: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The denoiser, `sample [batch, in_channels, h, w]` -> `[batch, out_channels, h, w]`.
+
+        And what all but its outermost layers give, `[batch, C, h, w]` (see `hoisting.shortcut`).
+        """
         self.adapters.update(adapters)
-        return self.unet(sample, timestep, encoder_hidden_states, return_dict=False)[0]  # type: ignore[no-any-return]
+        inputs = sample, timestep, encoder_hidden_states
+        out_sample = self.unet(*inputs, timestep_cond=timestep_cond, return_dict=False)[0]
+        return out_sample, self.deep.pop(DEEP)
 
 
-def trace(unet: UNet2DConditionModel) -> ir.Model:
-    """The UNet as an fp32 graph with slots; `unet` is rebuilt in place and cannot run afterwards.
+def trace(unet: UNet2DConditionModel, slot_set: SlotSet, quantised: bool = False) -> ir.Model:
+    """The UNet as an fp32 graph with slots, its large weights those of `unet`, in their dtypes.
 
     Inputs `sample [batch, C, height, width]`, `timestep [1]`, `encoder_hidden_states [batch,
     tokens, D]`, all float32, then `<path>.lora_A [in, rank]` and `<path>.lora_B [rank, out]` per
-    slot; output `out_sample`. Batch, height, width, tokens and rank are free.
+    slot, and `timestep_cond [batch, F]` where the UNet is told the guidance; outputs `out_sample`
+    and `deep_features`, both of the sample's height and width.
+    Batch, height, width, tokens and rank are free. `quantised`: no projection's slot is folded.
     """
-    slotted = SlottedUNet(unet).eval()
+    slotted = SlottedUNet(_twin(unet), slot_set, quantised).eval()
     config: Any = unet.config
     factor = 2 ** (len(config.block_out_channels) - 1)  # picture sizes the down path can halve
     batch = torch.export.Dim("batch", max=63)  # diffusers' Upsample2D branches at 64
@@ -115,24 +98,31 @@ def trace(unet: UNet2DConditionModel) -> ir.Model:
     sample = torch.zeros(2, config.in_channels, *size)
     context = torch.zeros(2, 7, config.cross_attention_dim)
     adapters = {
-        path: (torch.zeros(ins, 3), torch.zeros(3, outs))
-        for path, (ins, outs) in slotted.widths.items()
+        path: (torch.zeros(shape.ins, 3), torch.zeros(3, shape.outs))
+        for path, shape in slotted.shapes.items()
     }
     names = ["sample", "timestep", "encoder_hidden_states"]
+    names += [name for path in adapters for name in input_names(path)]
+    inputs: dict[str, Any] = {"adapters": adapters}
+    free: dict[str, Any] = {"adapters": {path: ({1: rank}, {0: rank}) for path in adapters}}
+    if config.time_cond_proj_dim:
+        names.append("timestep_cond")
+        inputs["timestep_cond"] = torch.zeros(2, config.time_cond_proj_dim)
+        free["timestep_cond"] = {0: batch}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch's exporter warns about its own internals
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # and that torchvision is missing
         program = torch.onnx.export(
             slotted,
             (sample, torch.ones(1), context),
-            kwargs={"adapters": adapters},
-            input_names=names + [name for path in adapters for name in input_names(path)],
-            output_names=["out_sample"],
+            kwargs=inputs,
+            input_names=names,
+            output_names=["out_sample", DEEP],
             dynamic_shapes={
                 "sample": {0: batch, 2: factor * height, 3: factor * width},
                 "timestep": None,
                 "encoder_hidden_states": {0: batch, 1: tokens},
-                "adapters": {path: ({1: rank}, {0: rank}) for path in adapters},
+                **free,
             },
             opset_version=OPSET,
             dynamo=True,
@@ -143,10 +133,51 @@ def trace(unet: UNet2DConditionModel) -> ir.Model:
     for value, channels in (
         (graph.inputs[0], config.in_channels),
         (graph.outputs[0], config.out_channels),
+        (graph.outputs[1], graph.outputs[1].shape[1]),  # type: ignore[index]
     ):  # torch would write `2*height`
         value.shape = ir.Shape(["batch", channels, "height", "width"])
-    initializers = graph.initializers.values()
+    initializers = list(graph.initializers.values())
     # `unet.mid_block...to_q.base.weight` -> the module path that diffusers knows
     names = [str(value.name).removeprefix("unet.").replace(".base.", ".") for value in initializers]
-    ir.convenience.rename_values(list(initializers), names)
+    ir.convenience.rename_values(initializers, names)
+    parameters = dict(unet.named_parameters())
+    for value in initializers:
+        parameter = parameters.get(str(value.name))
+        if parameter is not None and parameter.numel() > _READ:
+            value.const_value = _laid_out(unet, parameter, value)
     return program.model
+
+
+def _deepest(unet: UNet2DConditionModel) -> nn.Module:
+    """The module whose output meets the outermost skip connection, in the last layer there is."""
+    block: Any = unet.up_blocks[-1]
+    layers = getattr(block, "attentions", None) or block.resnets
+    return layers[-2]  # type: ignore[no-any-return]
+
+
+def _twin(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The UNet in fp32 without its large weights: in their place one number each, spread out.
+
+    No zero, for torch's exporter removes a Gemm's addend of zeros; each its own, for it joins equal
+    weights.
+    """
+    with torch.device("meta"):
+        twin: UNet2DConditionModel = UNet2DConditionModel.from_config(unet.config)
+    for number, (name, own) in enumerate(unet.named_parameters(), start=1):
+        path, _, leaf = name.rpartition(".")
+        small = own.numel() <= _READ
+        data = own.detach().float() if small else torch.tensor(float(number)).expand(own.shape)
+        setattr(twin.get_submodule(path), leaf, nn.Parameter(data, requires_grad=False))
+    return twin
+
+
+def _laid_out(
+    unet: UNet2DConditionModel, parameter: nn.Parameter, value: ir.Value
+) -> ir.TensorProtocol:
+    """A parameter in the layout of the initializer that stands for it."""
+    path, _, name = str(value.name).rpartition(".")
+    weight = parameter.detach()
+    if name == "weight" and is_projection(path, unet.get_submodule(path)):
+        weight = weight.flatten(1).T
+    assert value.shape is not None
+    return ir.tensor(weight.reshape(value.shape.numpy()).numpy(), name=value.name)
