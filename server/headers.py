@@ -3,7 +3,7 @@
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.problems import ISOLATION
+from runtime.headers import common_headers
 
 
 class IsolationHeaders:
@@ -11,11 +11,7 @@ class IsolationHeaders:
 
     def __init__(self, app: ASGIApp, *, shared: bool) -> None:
         self._app = app
-        self._headers = {
-            **ISOLATION,
-            "Cross-Origin-Resource-Policy": "cross-origin" if shared else "same-origin",
-            "X-Content-Type-Options": "nosniff",
-        }
+        self._headers = common_headers(shared=shared)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes everything on, and adds to the start of an answer."""

@@ -8,6 +8,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.errors import BadFile
+from runtime.pictures import on_white
+from runtime.styles import choose_styles
 from runtime.tensors import dump_tensors, parse_tensors
 from server.engine import Parts
 from server.problems import InvalidRequest
@@ -17,30 +19,54 @@ PictureFormat = Literal["png", "webp"]
 WEBP_QUALITY = 90
 
 
+class PromptStyle(BaseModel):
+    """A style, as far as it changes what words mean."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="of a style whose `models` name the text encoder")
+    te: float = Field(allow_inf_nan=False, description="its strength on the text encoder")
+
+
 class EncodeRequest(BaseModel):
-    """A prompt and what the picture should not show."""
+    """A prompt, what the picture should not show, and the styles that read them."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
             "examples": [
                 {
-                    "prompt": "miyazaki style, a castle, clouds, green hills, day",
-                    "negative_prompt": "",
+                    "prompt": "miyazaki style, a (castle:1.2), clouds, green hills, day",
+                    "negative_prompt": "[fog]",
+                    "styles": [{"name": "miyazaki", "te": 0.8}],
+                    "clip_skip": 1,
                 }
             ]
         },
     )
 
-    prompt: str = Field(description="what to draw, trigger words included")
+    prompt: str = Field(
+        description="what to draw, trigger words included; `(word:1.2)`, `[word]` and `BREAK` as in"
+        " A1111. A `<lora:...>` tag is refused: it belongs in `styles`, and to who denoises"
+    )
     negative_prompt: str = Field(default="", description="what guidance steers away from")
+    styles: list[PromptStyle] = Field(
+        default=[], description="a merged style alone, at its own strength"
+    )
+    clip_skip: int = Field(
+        default=0,
+        ge=0,
+        description="layers of the text encoder that are left out at its end; 0 for none, where"
+        " A1111 says 1",
+    )
 
 
 def encode_prompts(parts: Parts, body: bytes) -> bytes:
     """JSON of `EncodeRequest` -> safetensors with the embeddings, float32 [1, T, D] each.
 
-    The metadata's `prompt_tokens_cut` and `negative_prompt_tokens_cut` count the tokens that
-    were beyond the tokenizer's `max_length`. InvalidRequest when the body is something else.
+    T is the tokenizer's `max_length` times the chunks of the longer prompt. InvalidRequest when the
+    body is something else; BrushletError, BadFile and WrongBase as `choose_styles` and
+    `TextEncoder.encode`.
     """
     try:
         asked = EncodeRequest.model_validate_json(body)
@@ -49,15 +75,17 @@ def encode_prompts(parts: Parts, body: bytes) -> bytes:
         raise InvalidRequest(
             "; ".join(f"{_key(fault['loc'])}{fault['msg']}" for fault in faults),
             where=_key(faults[0]["loc"]).rstrip(": ") or BODY,
-            todo='send {"prompt": "...", "negative_prompt": "..."}',
+            todo='send {"prompt": "...", "negative_prompt": "...", "styles": [], "clip_skip": 0}',
         ) from None
+    strengths = {style.name: style.te for style in asked.styles}
+    if len(strengths) < len(asked.styles):
+        what = "names a style twice"
+        raise InvalidRequest(what, where="styles", todo="add its strengths up")
+    chosen = choose_styles(parts.bundle, strengths)
+    text_encoder = parts.text_encoder_of(chosen.variant)
     prompts = [asked.prompt, asked.negative_prompt]
-    cut = [parts.text_encoder.tokenize(prompt).cut for prompt in prompts]
-    states = parts.text_encoder.encode(prompts)
-    return dump_tensors(
-        {"prompt_embeds": states[:1], "negative_prompt_embeds": states[1:]},
-        {"prompt_tokens_cut": str(cut[0]), "negative_prompt_tokens_cut": str(cut[1])},
-    )
+    states = text_encoder.encode(prompts, chosen.text_inputs(), asked.clip_skip)
+    return dump_tensors({"prompt_embeds": states[:1], "negative_prompt_embeds": states[1:]}, {})
 
 
 def _key(location: tuple[int | str, ...]) -> str:
@@ -93,8 +121,11 @@ def decode_latents(
     return file.getvalue()
 
 
-def encode_image(parts: Parts, body: bytes, max_side: int) -> bytes:
+def encode_image(parts: Parts, body: bytes, max_side: int, posterior: bool = False) -> bytes:
     """A PNG, JPEG or WebP file -> safetensors with `latents` [1, C, h, w] float32, UNet space.
+
+    With `posterior`, it is `posterior` [1, 2 * C, h, w] instead: mean and standard deviation of the
+    latents; the latents alone, [1, C, h, w], where the VAE has none.
 
     Transparency is laid on white. BadFile when the body is no such picture or too large;
     BrushletError when its sides are no multiples of the VAE's scale.
@@ -102,18 +133,22 @@ def encode_image(parts: Parts, body: bytes, max_side: int) -> bytes:
     try:
         with Image.open(io.BytesIO(body), formats=["PNG", "JPEG", "WEBP"]) as opened:
             if max(opened.size) > max_side:
-                raise BadFile(
-                    f"the picture has {opened.width}x{opened.height} pixels",
-                    where=BODY,
-                    todo=f"stay within {max_side}x{max_side}",
-                )
-            upright = ImageOps.exif_transpose(opened).convert("RGBA")
+                raise _too_many_pixels(f"{opened.width}x{opened.height}", max_side)
+            opaque = on_white(ImageOps.exif_transpose(opened))
+    except Image.DecompressionBombError:
+        raise _too_many_pixels("far too many", max_side) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise BadFile(
             f"does not open as a picture ({type(error).__name__})",
             where=BODY,
             todo="send a whole PNG, JPEG or WebP file",
         ) from None
-    white = Image.new("RGBA", upright.size, "white")
-    pixels = np.array(Image.alpha_composite(white, upright).convert("RGB"))
+    pixels = np.array(opaque)
+    if posterior:
+        return dump_tensors({"posterior": parts.vae_encoder.posterior(pixels[None])}, {})
     return dump_tensors({"latents": parts.vae_encoder.encode(pixels[None])}, {})
+
+
+def _too_many_pixels(how_many: str, max_side: int) -> BadFile:
+    todo = f"stay within {max_side}x{max_side}"
+    return BadFile(f"the picture has {how_many} pixels", where=BODY, todo=todo)

@@ -15,13 +15,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from runtime.errors import BadFile, BrushletError
+from runtime.headers import ISOLATION
 
 MEDIA_TYPE = "application/problem+json"
-ISOLATION = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-}
-"""A page is given WebAssembly threads only when it is cross-origin isolated."""
 
 logger = logging.getLogger("brushlet.server")
 
@@ -67,13 +63,14 @@ class HttpProblem(BrushletError):
 class _ComeBack(HttpProblem):
     status = 503
 
-    def __init__(self, what: str, *, seconds: int, where: str = "", todo: str = "") -> None:
-        super().__init__(what, where=where, todo=todo or f"try again in {seconds} s")
+    def __init__(self, what: str, *, seconds: int | None, where: str = "", todo: str = "") -> None:
+        wait = "" if seconds is None else f"try again in {seconds} s"
+        super().__init__(what, where=where, todo=todo or wait)
         self.seconds = seconds
 
     def headers(self) -> dict[str, str]:
-        """When to come back."""
-        return {"Retry-After": str(self.seconds)}
+        """When to come back; nothing where waiting alone will not help."""
+        return {} if self.seconds is None else {"Retry-After": str(self.seconds)}
 
 
 class NotReady(_ComeBack):
@@ -82,6 +79,16 @@ class NotReady(_ComeBack):
 
 class Busy(_ComeBack):
     """Every worker is taken and the queue is full."""
+
+
+class SlowBody(HttpProblem):
+    """The body did not arrive in time."""
+
+    status = 408
+
+    def headers(self) -> dict[str, str]:
+        """The rest of the body will not be read."""
+        return {"Connection": "close"}
 
 
 class TooLarge(HttpProblem):
@@ -168,13 +175,13 @@ def _validation_error(request: Request, error: Exception) -> Response:
         "; ".join(faults),
         kind="invalid-request",
         where=where,
-        todo="/docs describes every endpoint",
+        todo="/openapi.json describes every endpoint",
     )
 
 
 _HTTP_KIND = {416: "range-not-satisfiable"}  # named differently by each Python version
 _HTTP_TODO = {
-    404: "/docs lists every endpoint; the bundle lies under /bundle/",
+    404: "/openapi.json lists every endpoint; the bundle lies under /bundle/",
     405: "the Allow header names the methods that work",
     416: "the Content-Range header holds the file's length",
 }

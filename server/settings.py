@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from runtime.errors import BrushletError
 
 Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s]+)$")]
+Host = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$")]
 
 
 class Settings(BaseModel):
@@ -25,24 +26,34 @@ class Settings(BaseModel):
     """Port to listen on; 0 takes a free one."""
     allow_origins: tuple[Origin, ...] = ()
     """Other sites whose pages may call this server, for example https://example.org."""
+    allow_hosts: tuple[Host, ...] = ()
+    """Other names this server has, without a port: example.org, *.example.org, or * for any."""
 
     workers: int = Field(default=2, ge=1, le=64)
     """Requests computed at the same time; onnxruntime uses every core for each."""
     queue: int = Field(default=16, ge=0)
     """Requests that may wait for a worker; more are told to come back later."""
+    draw_queue: int = Field(default=4, ge=0)
+    """Pictures of /v1/txt2img that may wait; they are drawn one at a time."""
     retry_seconds: int = Field(default=2, ge=1)
     """When they should come back."""
     shutdown_seconds: int = Field(default=10, ge=0)
     """How long running requests may take to end when the server is stopped."""
+    connections: int = Field(default=128, ge=2)
+    """Connections held at the same time, idle ones too; uvicorn answers more with a bare 503."""
+    body_seconds: int = Field(default=60, ge=1)
+    """How long the body of a request may take to arrive."""
 
     max_prompt_bytes: int = Field(default=64 * 1024, ge=1)
-    """Largest body of /v1/encode."""
+    """Largest body of /v1/encode and /v1/txt2img."""
     max_latents_bytes: int = Field(default=8 * 1024 * 1024, ge=1)
     """Largest body of /v1/decode."""
     max_image_bytes: int = Field(default=20 * 1024 * 1024, ge=1)
     """Largest body of /v1/encode-image."""
     max_side: int = Field(default=1024, ge=8)
     """Longest side in pixels of a picture, in or out."""
+    max_steps: int = Field(default=50, ge=1)
+    """Most steps of a picture of /v1/txt2img."""
 
 
 def make_settings(**values: object) -> Settings:

@@ -10,35 +10,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
-IMMUTABLE = "public, max-age=31536000, immutable"
-REVALIDATE = "no-cache"
-
-BUNDLE_HASHED = re.compile(r"-[0-9a-f]{16}\.[a-z]+$")
-"""`runtime.files.hashed_name`."""
-PAGE_HASHED = re.compile(r"^assets/.*-[A-Za-z0-9_-]{8}\.[a-z0-9]+$")
-"""Vite's default for built files; others (index.html, the WebAssembly runtime) keep their name."""
-
-MEDIA_TYPES = {
-    ".bin": "application/octet-stream",
-    ".css": "text/css",
-    ".html": "text/html",
-    ".ico": "image/x-icon",
-    ".js": "text/javascript",
-    ".json": "application/json",
-    ".map": "application/json",
-    ".mjs": "text/javascript",
-    ".onnx": "application/octet-stream",
-    ".onnx_adapter": "application/octet-stream",
-    ".png": "image/png",
-    ".safetensors": "application/octet-stream",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain",
-    ".wasm": "application/wasm",
-    ".webmanifest": "application/manifest+json",
-    ".webp": "image/webp",
-    ".woff2": "font/woff2",
-}
-"""Python's own table is the operating system's, and a wrong .wasm type stops a browser."""
+from runtime.headers import cache_control, media_type
 
 
 class RangeResponse(FileResponse):
@@ -88,14 +60,13 @@ class Files(StaticFiles):
         status_code: int = 200,
     ) -> Response:
         """The file with its media type and Cache-Control, or 304 if the client has it."""
-        path = Path(full_path)
-        name = path.relative_to(self._folder.resolve()).as_posix()
+        name = Path(full_path).relative_to(self._folder.resolve()).as_posix()
         response = RangeResponse(
             full_path,
             status_code=status_code,
             stat_result=stat_result,
-            media_type=MEDIA_TYPES.get(path.suffix, "application/octet-stream"),
-            headers={"Cache-Control": IMMUTABLE if self._hashed.search(name) else REVALIDATE},
+            media_type=media_type(name),
+            headers={"Cache-Control": cache_control(name, self._hashed)},
         )
         if self.is_not_modified(response.headers, Headers(scope=scope)):
             return NotModifiedResponse(response.headers)

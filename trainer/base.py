@@ -9,6 +9,7 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 
+from runtime.digests import base_hash
 from runtime.errors import BrushletError
 
 
@@ -17,11 +18,13 @@ class Base:
     """A frozen float32 Stable Diffusion pipeline.
 
     `sha256` is over the UNet's weights, so it is the same for every way of storing them.
+    `base_hash` is what bundles of this base carry; None for a source that is no folder.
     """
 
     name: str
     pipeline: Any
     sha256: str
+    base_hash: str | None
 
     @property
     def resolution(self) -> int:
@@ -70,7 +73,8 @@ def load_base(source: str, device: torch.device) -> Base:
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         part.requires_grad_(False)
         part.eval()
-    return Base(Path(source).name, pipeline, _weights_sha256(pipeline.unet))
+    known = base_hash(Path(source)) if Path(source).is_dir() else None
+    return Base(Path(source).name, pipeline, _weights_sha256(pipeline.unet), known)
 
 
 def _weights_sha256(module: torch.nn.Module) -> str:

@@ -24,7 +24,7 @@ PRESETS: dict[str, dict[str, object]] = {
 PICTURES = 20
 # Enough for the style judge to name the style at strength 1 (`make model-report`).
 TRAINING: dict[str, object] = {
-    "steps": 500,
+    "steps": 1200,
     "batch_size": 8,
     "learning_rate": 4e-3,
     "loss_weighting": "velocity",

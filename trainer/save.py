@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch.nn import Parameter
 
 from runtime.files import write_whole
+from runtime.lora import BASE_HASH_KEY
 from runtime.tensors import dump_tensors
 from trainer.adapters import to_kohya
 from trainer.base import Base
@@ -44,7 +45,8 @@ def save_lora(trained: Trained, thumbnail: bytes) -> list[Path]:
     body = dump_tensors(tensors, {})
     header_size = 8 + int.from_bytes(body[:8], "little")
     weights_sha256 = hashlib.sha256(body[header_size:]).hexdigest()
-    sidecar = json.dumps(a1111_sidecar(trained), indent=2, ensure_ascii=False) + "\n"
+    described = {**_kept(config.out.with_suffix(".json")), **a1111_sidecar(trained)}
+    sidecar = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
     files = {
         config.out.with_suffix(".png"): thumbnail,
         config.out.with_suffix(".json"): sidecar.encode(),
@@ -53,6 +55,15 @@ def save_lora(trained: Trained, thumbnail: bytes) -> list[Path]:
     for path, data in files.items():
         write_whole(path, data)
     return list(files)
+
+
+def _kept(sidecar: Path) -> dict[str, object]:
+    """What was written into a sidecar by hand, for example templates; training again keeps it."""
+    try:
+        found = json.loads(sidecar.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class _Family(NamedTuple):
@@ -98,6 +109,7 @@ def kohya_metadata(trained: Trained, weights_sha256: str) -> dict[str, str]:
         "ss_base_model_version": family.kohya,
         "ss_sd_model_name": trained.base.name,
         "ss_sd_model_hash": trained.base.sha256,
+        BASE_HASH_KEY: trained.base.base_hash or "",
         "ss_network_module": "networks.lora",
         "ss_network_dim": config.rank,
         "ss_network_alpha": config.alpha,

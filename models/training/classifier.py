@@ -23,7 +23,7 @@ from torch.nn.functional import interpolate as resized
 
 from models.classifiers.judge import HEADS, WEIGHTS, Judge, load_judge
 from models.scenes import STYLES, Scene, draw
-from models.training.loop import Budget, Ema
+from models.training.loop import Run
 from models.training.pictures import HELD_OUT_SEED, load, scene_of
 from models.training.places import WORK
 from models.training.vae import to_tensor
@@ -92,22 +92,28 @@ def accuracy(judge: Judge) -> dict[str, float]:
 
 
 def main() -> None:
-    """Train for `--minutes`, store the EMA weights, measure them."""
+    """Train for `--minutes`, or go on from the checkpoint; store and measure the EMA weights."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     torch.set_num_threads(1)
-    rng = np.random.default_rng(args.seed)
     names = ("plain", *STYLES)
     sets = {name: load(name) for name in names}
     through_vae = {name: round_trips(sets[name]) for name in names}
     judge = Judge()
-    ema = Ema(judge)
-    optimizer = torch.optim.AdamW(judge.parameters(), RATE, weight_decay=0.02)
-    budget = Budget("judge", args.minutes, RATE)
-    for step in budget.steps(optimizer):
+    run = Run(
+        "judge",
+        judge,
+        WORK / "judge.pt",
+        minutes=args.minutes,
+        rate=RATE,
+        seed=args.seed,
+        weight_decay=0.02,
+    )
+    rng = run.rng
+    for step in run.steps():
         # Plain pictures are half of a batch: they differ least from what the base generates.
         styles = [
             "plain" if i % 2 == 0 else STYLES[rng.integers(len(STYLES))] for i in range(BATCH)
@@ -121,21 +127,15 @@ def main() -> None:
         pictures = roughen(to_tensor(np.stack(rows)), rng)
         logits = judge(pictures)
         truth = labels_of(scenes, styles)
-        loss = torch.stack(
-            [
-                functional.cross_entropy(logits[head], truth[head], label_smoothing=0.02)
-                for head in HEADS
-            ]
-        ).sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        if budget.meets():
-            ema.update(judge)
-            budget.agree(loss.item(), budget.spent)
+        losses = [
+            functional.cross_entropy(logits[head], truth[head], label_smoothing=0.02)
+            for head in HEADS
+        ]
+        run.learn(torch.stack(losses).sum())
         if step % 100 == 99:
-            console.print(f"step {step + 1} {budget.spent / 60:.1f} min loss {budget.loss:.3f}")
-    ema.copy_to(judge)
+            console.print(str(run))
+            run.save()
+    run.ema.copy_to(judge)
     save_file({n: v.half().contiguous() for n, v in judge.state_dict().items()}, WEIGHTS)
     measured = accuracy(load_judge())
     summary = {"drawn_scenes": 800, "accuracy": measured}

@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderKL
 from rich.progress import track
 
-from models.training.loop import save_checkpoint
+from models.training.loop import save_whole
 from models.training.pictures import load
 from models.training.places import WORK
 from models.training.vae import to_tensor
@@ -35,11 +35,11 @@ def main() -> None:
     parts: list[torch.Tensor] = []
     for start in track(range(0, len(pictures), BATCH), "encoding"):
         if start and start % FLUSH == 0:
-            save_checkpoint(PATH, {"latents": torch.cat(parts)})
+            save_whole(PATH, {"latents": torch.cat(parts)})
         with torch.autocast("cpu", torch.bfloat16):
             posterior = vae.encode(to_tensor(pictures[start : start + BATCH])).latent_dist
         parts.append(posterior.mean.bfloat16())
-    save_checkpoint(PATH, {"latents": torch.cat(parts)})
+    save_whole(PATH, {"latents": torch.cat(parts)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every training here shares: a budget in minutes, EMA weights, checkpoints, a progress bar.
+"""What every training here shares: a budget in minutes, EMA weights, resume, a progress bar.
 
 The budget is wall-clock time, not steps: the machine is often busy with other work, and a learning
 rate that follows the clock always ends its cosine.
@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from models.training.workers import MEET_EVERY
+from models.training.workers import MEET_EVERY, meet
 
 
 class Ema:
@@ -106,16 +107,80 @@ class Budget:
         self.loss = loss if math.isnan(self.loss) else 0.9 * self.loss + 0.1 * loss
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint whole or not at all."""
+def save_whole(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors to a file, whole or not at all."""
     unfinished = path.with_suffix(".part")
     torch.save(state, unfinished)
     unfinished.replace(path)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint, or None when there is none yet."""
-    if not path.exists():
-        return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+class Run:
+    """One training of one module; a second start goes on from its checkpoint.
+
+    Args:
+        title: for the progress bar.
+        module: what is trained; its frozen parameters stay as they are.
+        checkpoint: the file to go on from, and to write.
+        minutes: the budget.
+        rate: the highest learning rate.
+        warmup: steps until it is reached.
+        seed: of the data and the noise; each worker and each start draws others.
+        rank: the worker's, from `workers.start`.
+        adam: further settings of AdamW.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        module: torch.nn.Module,
+        checkpoint: Path,
+        *,
+        minutes: float,
+        rate: float,
+        warmup: int = 100,
+        seed: int = 0,
+        rank: int = 0,
+        **adam: Any,
+    ) -> None:
+        self.module, self.checkpoint = module, checkpoint
+        self.trained = [p for p in module.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trained, rate, fused=True, **adam)
+        self.budget = Budget(title, minutes, rate, warmup)
+        self.ema = Ema(module)
+        if checkpoint.exists():
+            saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            module.load_state_dict(saved["module"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.ema.load_state_dict(saved["ema"])
+            self.budget.step, self.budget.spent = saved["step"], saved["spent"]
+        self.rng = np.random.default_rng((seed, self.budget.step, rank))
+        torch.manual_seed((seed + 1) * 1000 + self.budget.step * 10 + rank)
+
+    def steps(self) -> Iterator[int]:
+        """Yield step numbers until the minutes are spent; each wants one call of `learn`."""
+        return self.budget.steps(self.optimizer)
+
+    def learn(self, loss: torch.Tensor) -> None:
+        """One step down the gradient of a loss, and now and then a meeting of the workers."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimizer.step()
+        if self.budget.meets():
+            self.budget.agree(*meet(self.trained, loss.item(), self.budget.spent))
+            self.ema.update(self.module)
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        parts: dict[str, Any] = {
+            "module": self.module,
+            "optimizer": self.optimizer,
+            "ema": self.ema,
+        }
+        state = {name: part.state_dict() for name, part in parts.items()}
+        counts = {"step": self.budget.step + 1, "spent": self.budget.spent}
+        save_whole(self.checkpoint, state | counts)
+
+    def __str__(self) -> str:
+        spent = self.budget.spent / 60
+        return f"step {self.budget.step + 1} {spent:.1f} min loss {self.budget.loss:.4f}"

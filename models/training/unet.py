@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
@@ -19,11 +18,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
 
 from models.training.initial import start_near_linear
 from models.training.latents import PATH as LATENTS
-from models.training.loop import Budget, Ema, load_checkpoint, save_checkpoint
+from models.training.loop import Run
 from models.training.pictures import scene_of
 from models.training.places import BASE, WORK
 from models.training.vae import LATENT_CHANNELS
-from models.training.workers import meet, start
+from models.training.workers import start
 
 BATCH = 16  # a worker
 RATE = 7e-4
@@ -32,7 +31,6 @@ EMPTY_PROMPTS = 0.1  # the share without a caption, for classifier-free guidance
 # of the noise. Weighed as noise (or min-SNR), after 750 steps the clean picture was guessed worse
 # than by its mean at t = 980, and the caption's time of day, decided there, was ignored.
 WEIGHT_CAP = 100.0
-CHECKPOINT = WORK / "unet.pt"
 console = Console()
 
 
@@ -114,29 +112,28 @@ def main() -> None:
     latents = load_latents()
     scenes = [scene_of("plain", index) for index in range(len(latents))]
     alphas = scheduler().alphas_cumprod
-    trained = list(painter.parameters())
-    optimizer = torch.optim.AdamW(trained, RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    budget = Budget("UNet", args.minutes, RATE, warmup=200)
-    ema = Ema(painter)
-    saved = load_checkpoint(CHECKPOINT)
-    if saved:
-        painter.load_state_dict(saved["painter"])
-        optimizer.load_state_dict(saved["optimizer"])
-        ema.load_state_dict(saved["ema"])
-        budget.step, budget.spent = saved["step"], saved["spent"]
-    rng = np.random.default_rng((args.seed, budget.step, rank))
-    torch.manual_seed((args.seed + 1) * 1000 + budget.step * 10 + rank)
+    run = Run(
+        "UNet",
+        painter,
+        WORK / "unet.pt",
+        minutes=args.minutes,
+        rate=RATE,
+        warmup=200,
+        seed=args.seed,
+        rank=rank,
+        betas=(0.9, 0.99),
+        weight_decay=0.01,
+    )
+    rng = run.rng
     mean = Painter(tokenizer)
 
     def save() -> None:
-        parts = {"painter": painter.state_dict(), "optimizer": optimizer.state_dict()}
-        counts = {"ema": ema.state_dict(), "step": budget.step + 1, "spent": budget.spent}
-        save_checkpoint(CHECKPOINT, parts | counts)
-        ema.copy_to(mean)
+        run.save()
+        run.ema.copy_to(mean)
         mean.unet.save_pretrained(WORK / "unet")
         mean.text_encoder.save_pretrained(WORK / "text_encoder")
 
-    for step in budget.steps(optimizer):
+    for step in run.steps():
         chosen = rng.integers(len(latents), size=BATCH)
         captions = [
             "" if rng.random() < EMPTY_PROMPTS else scenes[index].training_caption(rng)
@@ -151,17 +148,9 @@ def main() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             predicted = painter(noisy, timesteps, tokens.input_ids)
         weight = (1 / alpha).clamp(max=WEIGHT_CAP)
-        loss = (weight * (predicted.float() - noise).square()).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        if budget.meets():
-            budget.agree(*meet(trained, loss.item(), budget.spent))
-            ema.update(painter)
+        run.learn((weight * (predicted.float() - noise).square()).mean())
         if rank == 0 and step % 50 == 49:
-            spent = budget.spent / 60
-            console.print(f"step {step + 1} {spent:.1f} min loss {budget.loss:.4f}")
+            console.print(str(run))
         if step % 250 == 249:
             latents = load_latents()  # the encoding may still go on beside this training
             scenes += [scene_of("plain", index) for index in range(len(scenes), len(latents))]

@@ -19,10 +19,10 @@ from rich.console import Console
 
 from models.scenes import STYLES, Scene, draw
 from models.training.initial import start_near_linear
-from models.training.loop import Budget, Ema, load_checkpoint, save_checkpoint
+from models.training.loop import Run
 from models.training.pictures import HELD_OUT_SEED, load
 from models.training.places import WORK
-from models.training.workers import meet, start
+from models.training.workers import start
 
 BATCH = 2  # a worker
 RATE = 1e-3
@@ -32,7 +32,6 @@ SMALL_SHARE = 0.55  # of the time on cut-outs of 64 pixels: four times as many s
 KL_WEIGHT = 1e-5
 EDGE_WEIGHT = 0.5
 SQUARE_WEIGHT = 4.0
-CHECKPOINT = WORK / "vae.pt"
 console = Console()
 
 
@@ -125,60 +124,41 @@ def main() -> None:
     torch.manual_seed(args.seed)
     vae = build()
     sets = {name: load(name) for name in ("plain", *STYLES)}
-    stage = CHECKPOINT.with_name("vae-decoder.pt") if args.decoder_only else CHECKPOINT
     if args.decoder_only:
         vae.load_state_dict(AutoencoderKL.from_pretrained(WORK / "vae").state_dict())
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)
-    trained = [p for p in vae.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, RATE, weight_decay=1e-4, fused=True)
-    budget = Budget("VAE", args.minutes, args.rate)
-    ema = Ema(vae)
-    saved = load_checkpoint(stage)
-    if saved:
-        vae.load_state_dict(saved["vae"])
-        optimizer.load_state_dict(saved["optimizer"])
-        ema.load_state_dict(saved["ema"])
-        budget.step, budget.spent = saved["step"], saved["spent"]
+    run = Run(
+        "VAE",
+        vae,
+        WORK / ("vae-decoder.pt" if args.decoder_only else "vae.pt"),
+        minutes=args.minutes,
+        rate=args.rate,
+        seed=args.seed,
+        rank=rank,
+        weight_decay=1e-4,
+    )
     # The last stretch is for the promised PSNR, where plain scenes are the further from theirs.
     square_weight, more_plain = (20.0, 0.5) if args.decoder_only else (SQUARE_WEIGHT, 0.0)
-    rng = np.random.default_rng((args.seed, budget.step, rank))
-    torch.manual_seed((args.seed + 1) * 1000 + budget.step * 10 + rank)
-
-    def save() -> None:
-        parts = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict()}
-        counts = {"ema": ema.state_dict(), "step": budget.step + 1, "spent": budget.spent}
-        save_checkpoint(stage, parts | counts)
-
-    for step in budget.steps(optimizer):
-        small = budget.share < SMALL_SHARE and not args.decoder_only
-        pictures = sample_batch(sets, rng, 64 if small else 128, more_plain)
+    for step in run.steps():
+        small = run.budget.share < SMALL_SHARE and not args.decoder_only
+        pictures = sample_batch(sets, run.rng, 64 if small else 128, more_plain)
         with torch.autocast("cpu", torch.bfloat16):
             posterior = vae.encode(pictures).latent_dist
             latents = posterior.mode() if args.decoder_only else posterior.sample()
             drawn = vae.decode(latents).sample
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        loss = picture_loss(drawn.float(), pictures, square_weight) + KL_WEIGHT * kl
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        if budget.meets():
-            budget.agree(*meet(trained, loss.item(), budget.spent))
-            ema.update(vae)
+        run.learn(picture_loss(drawn.float(), pictures, square_weight) + KL_WEIGHT * kl)
         if rank == 0 and step % 200 == 199:
             squared = (drawn.detach().float() - pictures).square().mean(dim=(1, 2, 3)) / 4
             plain, styled = (-10 * squared.log10()).view(-1, 2).mean(dim=0).tolist()
-            console.print(
-                f"step {step + 1} {budget.spent / 60:.1f} min loss {budget.loss:.4f} kl {kl:.2f}"
-                f" batch PSNR plain {plain:.1f} styled {styled:.1f}"
-            )
+            console.print(f"{run} kl {kl:.2f} batch PSNR plain {plain:.1f} styled {styled:.1f}")
         if rank == 0 and step % 400 == 399:
-            save()
+            run.save()
     if rank == 0:
-        save()
-        ema.copy_to(vae)
+        run.save()
+        run.ema.copy_to(vae)
         finish(vae, None if args.decoder_only else latent_std(vae, sets["plain"]))
 
 
