@@ -40,7 +40,7 @@ function plain(node) {
 
 async function typesFrom(schema) {
   const parsed = plain(JSON.parse(schema));
-  const roots = ["Manifest", "SlotTable", "SamplerTables"];
+  const roots = ["Manifest", "SlotTable", "SamplerTables", "LoraGrammar"];
   const holder = {
     ...parsed,
     type: "object",

@@ -3,6 +3,7 @@
  * writes for it. Unknown keys pass, so that a later exporter may add some within a version.
  */
 
+import type { BundleFiles } from "./manifest.gen";
 import schema from "./manifest.schema.json";
 
 type Node = {
@@ -27,10 +28,7 @@ const definitions = schema.$defs as unknown as Record<string, Node>;
  * The first fault of `value` as a `definition` of the schema, with its place ("unet[0].golden: is
  * missing"), or undefined when there is none.
  */
-export function faultIn(
-  value: unknown,
-  definition: "Manifest" | "SlotTable" | "SamplerTables",
-): string | undefined {
+export function faultIn(value: unknown, definition: keyof BundleFiles): string | undefined {
   return fault(value, definitions[definition] as Node, "");
 }
 

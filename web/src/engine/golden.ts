@@ -11,6 +11,8 @@ export interface GoldenStep {
   sample: Tensor;
   timestep: number;
   embeds: Tensor;
+  /** Where the UNet is told the guidance. */
+  timestepCond: Tensor | undefined;
   expected: Float32Array;
 }
 
@@ -27,6 +29,7 @@ export function readGolden(file: Uint8Array, { file: { url } }: Golden): GoldenS
     sample: tensor("sample"),
     timestep: tensor("timestep").data[0] as number,
     embeds: tensor("encoder_hidden_states"),
+    timestepCond: tensors.get("timestep_cond"),
     expected: tensor("out_sample").data,
   };
 }
@@ -50,15 +53,32 @@ export function goldenLora(golden: Golden, slots: readonly Slot[]): Map<string, 
   return inputs;
 }
 
-/** Runs the step. @returns the largest error over the largest reference value */
+/**
+ * Runs the step, and its shortcut with the step's own deep features, which is the same.
+ *
+ * @returns the largest error over the largest reference value
+ */
 export async function measureError(
   unet: UNet,
   step: GoldenStep,
   lora: ReadonlyMap<string, Tensor>,
 ): Promise<number> {
-  const feeds = unet.prepareLora(lora);
-  const output = await unet.run(step.sample, step.timestep, step.embeds, feeds);
-  return relativeError(output, step.expected);
+  const { sample, timestep, embeds, timestepCond, expected } = step;
+  const prepared = await unet.prepare(embeds, lora, timestepCond);
+  const { math } = prepared;
+  try {
+    const input = math.upload(sample.data);
+    let worst = 0;
+    for (const deep of prepared.keepsDeep ? (["kept", "reused"] as const) : ["unused" as const]) {
+      const output = await prepared.step(input, sample.shape, timestep, deep);
+      worst = Math.max(worst, relativeError(await math.read(output), expected));
+      math.free(output);
+    }
+    math.free(input);
+    return worst;
+  } finally {
+    prepared.dispose();
+  }
 }
 
 /** max |output - expected| / max |expected|; infinite when the sizes differ or NaN comes up. */

@@ -3,7 +3,7 @@
  * alpha / rank folded into B (runtime/packs.py).
  */
 
-import type { Manifest, Slot } from "../bundle/manifest.gen";
+import type { Manifest, Slot, SlotTable } from "../bundle/manifest.gen";
 import { EngineProblem } from "./problems";
 import { parseSafetensors, type Tensor } from "./safetensors";
 
@@ -11,14 +11,16 @@ const FORMAT = "brushlet-pack/1";
 
 export interface Pack {
   name: string;
+  /** The highest of its slots'. */
   rank: number;
-  /** By graph input name; slots that the LoRA does not touch are absent. */
+  /** By graph input name, of every model; slots that the LoRA does not touch are absent. */
   tensors: Map<string, Tensor>;
 }
 
 /**
  * Reads a pack for this bundle's base.
  *
+ * @param slots the UNet's; what is for the text encoder is checked when that is first used
  * @param where the style's name, for messages
  * @throws EngineProblem `wrong-base` for a pack of another base; `damaged` for no valid pack
  */
@@ -29,8 +31,7 @@ export function readPack(
   where: string,
 ): Pack {
   const { tensors, metadata } = parseSafetensors(file, where);
-  const refuse = (what: string) =>
-    new EngineProblem("damaged", `The style ${where} ${what}; export its LoRA again.`, where);
+  const refuse = refusing(where);
   if (metadata.get("format") !== FORMAT) throw refuse(`is not a style pack of format ${FORMAT}`);
   const base = metadata.get("base_hash") ?? "";
   if (base !== manifest.base_hash) {
@@ -44,11 +45,34 @@ export function readPack(
   }
   const rank = Number(metadata.get("rank"));
   if (!Number.isSafeInteger(rank) || rank < 1) throw refuse("names no rank");
-  checkTensors(tensors, slots, rank, refuse);
+  checkTensors(ofModel(tensors, "unet"), slots, rank, refuse);
   return { name: metadata.get("name") ?? where, rank, tensors };
 }
 
-/** Every tensor is half of a slot's pair, of the pack's rank, and its other half is there. */
+/**
+ * Holds the text encoder's part of a pack to the slots.
+ *
+ * @throws EngineProblem `damaged`
+ */
+export function checkTextPart(pack: Pack, slots: readonly Slot[]): void {
+  checkTensors(ofModel(pack.tensors, "text_encoder"), slots, pack.rank, refusing(pack.name));
+}
+
+function refusing(where: string) {
+  return (what: string) =>
+    new EngineProblem("damaged", `The style ${where} ${what}; export its LoRA again.`, where);
+}
+
+/** A model's own tensors (SlotTable says how they are named). */
+function ofModel(
+  tensors: ReadonlyMap<string, Tensor>,
+  model: NonNullable<SlotTable["model"]>,
+): Map<string, Tensor> {
+  const isText = (name: string) => name.startsWith("text_encoder.");
+  return new Map([...tensors].filter(([name]) => isText(name) === (model === "text_encoder")));
+}
+
+/** Every tensor is half of a slot's pair, of at most the pack's rank, and its other half is there. */
 function checkTensors(
   tensors: ReadonlyMap<string, Tensor>,
   slots: readonly Slot[],
@@ -58,8 +82,10 @@ function checkTensors(
   const expected = new Map<string, string>();
   for (const slot of slots) {
     if (!tensors.has(slot.input_a) && !tensors.has(slot.input_b)) continue;
-    expected.set(slot.input_a, `${[slot.in_width, rank]}`);
-    expected.set(slot.input_b, `${[rank, slot.out_width]}`);
+    const columns = tensors.get(slot.input_a)?.shape[1] ?? 0;
+    const own = columns >= 1 && columns <= rank ? columns : rank;
+    expected.set(slot.input_a, `${[slot.in_width, own]}`);
+    expected.set(slot.input_b, `${[own, slot.out_width]}`);
   }
   for (const name of new Set([...expected.keys(), ...tensors.keys()])) {
     const wanted = expected.get(name) ?? "none";
@@ -70,41 +96,91 @@ function checkTensors(
   }
 }
 
+/** A style and how strongly it is used. */
+export interface Used {
+  pack: Pack;
+  strength: number;
+}
+
+/** LoRA inputs and what they were made of. */
+export interface Stacked {
+  styles: readonly Used[];
+  rank: number;
+  inputs: ReadonlyMap<string, Tensor>;
+}
+
+/** Ranks that GPU graphs are run with: each compiles its own shaders and has its own buffers. */
+export function rankBucket(rank: number): number {
+  return Math.max(4, 2 ** Math.ceil(Math.log2(rank)));
+}
+
+/** The rank of several styles at once; 1 without any, as not every provider multiplies over 0. */
+export function totalRank(styles: readonly Used[]): number {
+  return styles.reduce((sum, { pack }) => sum + pack.rank, 0) || 1;
+}
+
+/** Those at strength 0 change nothing. */
+export function inUse(styles: readonly Used[]): Used[] {
+  return styles.filter(({ strength }) => strength !== 0);
+}
+
 /**
  * The LoRA inputs of the graph for several styles at once. Per slot A = [A_1 | A_2 | ...] and
  * B = [s_1 B_1; s_2 B_2; ...], so that A @ B is the sum of s_i A_i @ B_i. Without styles, or with all
- * at strength 0, zeros of rank 1: not every execution provider multiplies over an axis of length 0.
+ * at strength 0, zeros.
  *
- * @returns graph input name -> `A [in, R]` or `B [R, out]`, for every slot
+ * @param rank at least `totalRank` of those in use; what is beyond it is zeros
+ * @param before whose A's are taken again when only strengths differ
+ * @returns graph input name -> `A [in, rank]` or `B [rank, out]`, for every slot
  */
 export function stack(
-  styles: readonly { pack: Pack; strength: number }[],
+  styles: readonly Used[],
   slots: readonly Slot[],
+  rank = totalRank(inUse(styles)),
+  before?: Stacked,
 ): Map<string, Tensor> {
-  const used = styles.filter(({ strength }) => strength !== 0);
-  const rank = used.reduce((sum, { pack }) => sum + pack.rank, 0) || 1;
+  const used = inUse(styles);
+  const sameA = before?.rank === rank && samePacks(inUse(before.styles), used);
   const inputs = new Map<string, Tensor>();
   for (const slot of slots) {
-    const A = new Float32Array(slot.in_width * rank);
-    const B = new Float32Array(rank * slot.out_width);
-    let start = 0;
-    for (const { pack, strength } of used) {
-      const packA = pack.tensors.get(slot.input_a)?.data;
-      const packB = pack.tensors.get(slot.input_b)?.data;
-      if (packA && packB) {
-        for (let row = 0; row < slot.in_width; row++) {
-          A.set(packA.subarray(row * pack.rank, (row + 1) * pack.rank), row * rank + start);
-        }
-        const scale = Math.fround(strength);
-        B.set(
-          packB.map((value) => value * scale),
-          start * slot.out_width,
-        );
-      }
-      start += pack.rank;
-    }
-    inputs.set(slot.input_a, { data: A, shape: [slot.in_width, rank] });
-    inputs.set(slot.input_b, { data: B, shape: [rank, slot.out_width] });
+    const A = sameA ? before.inputs.get(slot.input_a) : undefined;
+    inputs.set(slot.input_a, A ?? stackA(used, slot, rank));
+    inputs.set(slot.input_b, stackB(used, slot, rank));
   }
   return inputs;
+}
+
+function samePacks(some: readonly Used[], others: readonly Used[]): boolean {
+  return some.length === others.length && some.every(({ pack }, i) => pack === others[i]?.pack);
+}
+
+function stackA(used: readonly Used[], slot: Slot, rank: number): Tensor {
+  const A = new Float32Array(slot.in_width * rank);
+  let start = 0;
+  for (const { pack } of used) {
+    const own = pack.tensors.get(slot.input_a)?.data;
+    const columns = (own?.length ?? 0) / slot.in_width; // a slot's rank may be below its pack's
+    for (let row = 0; own && row < slot.in_width; row++) {
+      A.set(own.subarray(row * columns, (row + 1) * columns), row * rank + start);
+    }
+    start += pack.rank;
+  }
+  return { data: A, shape: [slot.in_width, rank] };
+}
+
+function stackB(used: readonly Used[], slot: Slot, rank: number): Tensor {
+  const B = new Float32Array(rank * slot.out_width);
+  let start = 0;
+  for (const { pack, strength } of used) {
+    const own = pack.tensors.get(slot.input_b)?.data;
+    const scale = Math.fround(strength);
+    if (own) {
+      B.set(
+        own.map((value) => value * scale),
+        start * slot.out_width,
+      );
+    }
+    start += pack.rank;
+  }
+  return { data: B, shape: [rank, slot.out_width] };
 }

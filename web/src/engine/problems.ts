@@ -18,10 +18,6 @@ export class EngineProblem extends Error {
     const problem: Problem = { code: this.code, message: this.message };
     return this.where === undefined ? problem : { ...problem, where: this.where };
   }
-
-  static fromWire({ code, message, where }: Problem): EngineProblem {
-    return new EngineProblem(code, message, where);
-  }
 }
 
 /** Any thrown value as an EngineProblem; an abort is `cancelled`, the unexpected `internal`. */
@@ -44,4 +40,31 @@ export function cancelled(): EngineProblem {
 /** @throws EngineProblem `cancelled` when the signal is aborted. */
 export function stopIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw cancelled();
+}
+
+/** Waits for `promise` until the signal aborts. @throws EngineProblem `cancelled` at once then */
+export async function untilAborted<T>(
+  promise: Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  stopIfAborted(signal);
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(cancelled());
+  });
+  signal?.addEventListener("abort", stop);
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
+}
+
+/** Waits. @throws EngineProblem `cancelled` at once when the signal aborts */
+export async function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const elapsed = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  await untilAborted(elapsed, signal).finally(() => clearTimeout(timer));
 }

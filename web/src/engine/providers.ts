@@ -1,6 +1,6 @@
 /** Which execution providers are worth trying on this device, in order, and why others are not. */
 
-import type { Graph, UNetVariant } from "../bundle/manifest.gen";
+import type { UNetGraph, UNetVariant } from "../bundle/manifest.gen";
 import type { LoadRequest, ProviderReport } from "../worker/protocol";
 import type { ProviderName } from "./runtimes";
 
@@ -8,7 +8,7 @@ import type { ProviderName } from "./runtimes";
 export interface Candidate {
   provider: ProviderName;
   threads: number;
-  graph: Graph;
+  graph: UNetGraph;
 }
 
 export type Refusal = ProviderReport["refused"][number];
@@ -17,9 +17,13 @@ export type Refusal = ProviderReport["refused"][number];
 export interface Device {
   /** Undefined where there is no WebGPU adapter. */
   webgpu: { shaderF16: boolean; software: boolean } | undefined;
+  /** Whether the browser has WebNN (navigator.ml). */
+  webnn: boolean;
   /** Cross-origin isolated: SharedArrayBuffer, and with it threads. */
   isolated: boolean;
   cores: number;
+  /** Browser and GPU in their own words: results of another one say nothing about this one. */
+  identity: string;
 }
 
 export async function probeDevice(): Promise<Device> {
@@ -33,8 +37,16 @@ export async function probeDevice(): Promise<Device> {
           software: adapter.info?.isFallbackAdapter ?? false,
         }
       : undefined,
+    webnn: globalThis.navigator !== undefined && "ml" in globalThis.navigator,
     isolated: globalThis.crossOriginIsolated === true,
     cores: globalThis.navigator?.hardwareConcurrency ?? 1,
+    identity: JSON.stringify([
+      globalThis.navigator?.userAgent,
+      adapter?.info?.vendor,
+      adapter?.info?.architecture,
+      adapter?.info?.device,
+      adapter?.info?.description,
+    ]),
   };
 }
 
@@ -48,8 +60,8 @@ export function threadsFor({ isolated, cores }: Device): number {
 }
 
 /**
- * All candidates for a variant in the order of trying: native WebGPU, JSEP, WASM with threads, WASM
- * without; fp16 before fp32 and fused attention before plain. A candidate that fails costs the
+ * All candidates for a variant in the order of trying: native WebGPU, JSEP, WebNN, WASM with threads,
+ * WASM without; fp16 before fp32 and fused attention before plain. A candidate that fails costs the
  * visitor another small graph, not another download: all read the same shards.
  *
  * @param wanted the caller's own choice and order; it also admits software GPUs
@@ -73,6 +85,9 @@ export function listCandidates(
       const count = device.isolated ? (threads ?? threadsFor(device)) : 1;
       if (count < (threads ?? 1)) refuse(`${threads} threads need a cross-origin isolated page`);
       else candidates.push(...graphs.map((graph) => ({ provider, threads: count, graph })));
+    } else if (provider === "webnn") {
+      if (!device.webnn) refuse("this browser offers no WebNN");
+      else candidates.push(...graphs.map((graph) => ({ provider, threads: 1, graph })));
     } else if (!device.webgpu) refuse("this device offers no WebGPU adapter");
     else if (device.webgpu.software && !wanted) {
       refuse("the WebGPU adapter is software, slower than WebAssembly");
@@ -94,11 +109,12 @@ function defaultOrder(device: Device): NonNullable<LoadRequest["providers"]> {
   return [
     { provider: "webgpu" },
     { provider: "jsep" },
+    ...(device.webnn ? [{ provider: "webnn" as const }] : []),
     ...(threads > 1 ? [{ provider: "wasm" as const, threads }] : []),
     { provider: "wasm", threads: 1 },
   ];
 }
 
-function rankOf({ compute, attention }: Graph): number {
+function rankOf({ compute, attention }: UNetGraph): number {
   return (compute === "fp16" ? 0 : 2) + (attention === "fused" ? 0 : 1);
 }

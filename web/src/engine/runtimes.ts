@@ -6,17 +6,23 @@ import type { ProviderReport } from "../worker/protocol";
 export type Ort = typeof ort;
 export type ProviderName = ProviderReport["provider"];
 
+/** Of all builds, exactly (package.json); another one may compute otherwise. */
+export const ORT_VERSION = "1.30.0";
+
+/** Whether its tensors lie in WebGPU buffers. */
+export const onGpu = (provider: ProviderName) => provider === "webgpu" || provider === "jsep";
+
 /**
  * The build for a provider. In 1.30 `/wasm` brings the plain CPU build (its WASM provider is twice as
  * fast as the one inside the WebGPU builds), `/webgpu` the native WebGPU provider
- * (ort-wasm-simd-threaded.asyncify.wasm), `/all` the older one in JavaScript (.jsep.wasm).
+ * (ort-wasm-simd-threaded.asyncify.wasm), `/all` the older one in JavaScript (.jsep.wasm) and WebNN.
  *
  * A build's thread count is settled with its first session, and one that failed to start stays
  * failed. So the single-threaded build is another instance of the module (`?single`).
  */
 function importBuild(provider: ProviderName, threads: number): Promise<Ort> {
   if (provider === "webgpu") return import("onnxruntime-web/webgpu");
-  if (provider === "jsep") return import("onnxruntime-web/all");
+  if (provider === "jsep" || provider === "webnn") return import("onnxruntime-web/all");
   if (threads > 1) return import("onnxruntime-web/wasm");
   return import("onnxruntime-web/wasm?single");
 }
@@ -35,6 +41,6 @@ export async function loadRuntime(
   build.env.wasm.numThreads = threads;
   build.env.wasm.proxy = false; // we are a worker already, and own it
   build.env.logLevel = "error";
-  if (provider !== "wasm") build.env.webgpu.powerPreference = "high-performance";
+  if (onGpu(provider)) build.env.webgpu.powerPreference = "high-performance";
   return build;
 }

@@ -5,15 +5,16 @@
  */
 
 import type { SamplerTable, SamplerTables } from "../bundle/manifest.gen";
+import type { Part, Values } from "./arithmetic";
 import { EngineProblem } from "./problems";
 
 type Term = SamplerTable["steps"][number]["next"][number];
 
 /** Everything that a step may name: `x` latents, `e` model outputs, `z` noises, by model call. */
 export interface History {
-  x: Float32Array[];
-  e: Float32Array[];
-  z: Float32Array[];
+  x: Values[];
+  e: Values[];
+  z: Values[];
 }
 
 /** The table for a step count. @throws EngineProblem `request` when the bundle has none. */
@@ -29,20 +30,13 @@ export function tableFor(tables: SamplerTables, steps: number): SamplerTable {
   );
 }
 
-/** Sum over terms of weight * history[kind][index]: summed in float64, stored in float32. */
-export function weightedSum(terms: readonly Term[], history: History): Float32Array<ArrayBuffer> {
-  const parts = terms.map(([kind, index, weight]) => {
+/** What the terms of a table's row name, with their weights. */
+export function partsOf(terms: readonly Term[], history: History): Part[] {
+  if (!terms.length)
+    throw new EngineProblem("damaged", "A sampler table has a step without terms.");
+  return terms.map(([kind, index, weight]) => {
     const values = history[kind][index];
-    if (!values)
-      throw new EngineProblem("damaged", `A sampler table names ${kind}${index} too early.`);
-    return { values, weight };
+    if (values) return [values, weight];
+    throw new EngineProblem("damaged", `A sampler table names ${kind}${index} too early.`);
   });
-  const first = parts[0];
-  if (!first) throw new EngineProblem("damaged", "A sampler table has a step without terms.");
-  const sum = new Float64Array(first.values.length);
-  for (const { values, weight } of parts) {
-    for (let i = 0; i < sum.length; i++)
-      sum[i] = (sum[i] as number) + weight * (values[i] as number);
-  }
-  return Float32Array.from(sum);
 }

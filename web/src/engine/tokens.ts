@@ -1,17 +1,23 @@
-/** Prompts as token ids, as `CLIPTokenizerFast` makes them (the same rule as runtime/text.py). */
+/** Prompts as token ids, as `CLIPTokenizerFast` makes them (the same rules as runtime/text.py). */
 
 import { Tokenizer } from "@huggingface/tokenizers";
 import type { Tokenizer as Settings } from "../bundle/manifest.gen";
+import { EngineProblem } from "./problems";
+import { makeChunks, parseAttention } from "./prompts";
+import { firstTag } from "./tags";
 
-export interface Tokens {
-  /** Start, the prompt's tokens, end, then padding: `max_length` of them. */
+/**
+ * A chunk of a prompt as the text encoder reads it, `max_length` token ids and weights: start, the
+ * chunk's tokens, end, then padding.
+ */
+export interface Row {
   ids: number[];
-  /** How many tokens did not fit and were cut off. */
-  cut: number;
+  weights: number[];
 }
 
 export class PromptTokenizer {
   readonly #tokenizer: Tokenizer;
+  readonly #comma: number | undefined;
 
   /**
    * @param tokenizerJson the parsed `tokenizer.json` of the bundle
@@ -24,14 +30,38 @@ export class PromptTokenizer {
     readonly settings: Settings,
   ) {
     this.#tokenizer = new Tokenizer(tokenizerJson, config);
+    const comma = this.tokenize(",");
+    this.#comma = comma.length === 1 ? comma[0] : undefined;
   }
 
-  encode(prompt: string): Tokens {
+  /** The token ids of a text that is not weighted, without start and end. */
+  tokenize(text: string): number[] {
+    return this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
+  }
+
+  /**
+   * A prompt's chunks, at least one (see prompts.ts).
+   *
+   * @throws EngineProblem `request` when a style tag is left in it
+   */
+  rows(prompt: string): Row[] {
+    const tag = firstTag(prompt);
+    if (tag) {
+      const message =
+        `The words hold the style tag ${tag}, which no text encoder reads. ` +
+        "Take it out, and name the style where styles are chosen.";
+      throw new EngineProblem("request", message, tag);
+    }
     const { max_length, bos_token_id, eos_token_id, pad_token_id } = this.settings;
-    const { ids } = this.#tokenizer.encode(prompt, { add_special_tokens: false });
-    const kept = ids.slice(0, max_length - 2);
-    const row = [bos_token_id, ...kept, eos_token_id];
-    const padding = Array<number>(max_length - row.length).fill(pad_token_id);
-    return { ids: [...row, ...padding], cut: ids.length - kept.length };
+    const sections = parseAttention(prompt).map((section) =>
+      section.map(({ text, weight }) => ({ ids: this.tokenize(text), weight })),
+    );
+    return makeChunks(sections, max_length - 2, this.#comma).map(({ ids, weights }) => {
+      const padding = max_length - 2 - ids.length;
+      return {
+        ids: [bos_token_id, ...ids, eos_token_id, ...Array<number>(padding).fill(pad_token_id)],
+        weights: [1, ...weights, ...Array<number>(padding + 1).fill(1)],
+      };
+    });
   }
 }

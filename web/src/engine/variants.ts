@@ -1,14 +1,16 @@
 /** Opens a UNet variant on the first execution provider that passes its golden vector. */
 
-import type { FileRef, Manifest, Slot, UNetVariant } from "../bundle/manifest.gen";
+import type { FileRef, Golden, Manifest, Slot, UNetVariant } from "../bundle/manifest.gen";
 import type { ProviderReport } from "../worker/protocol";
 import type { Files, Work } from "./downloads";
 import { type GoldenStep, goldenLora, measureError, readGolden, toleranceOf } from "./golden";
+import { isLost } from "./mounts";
 import { EngineProblem, messageOf, stopIfAborted } from "./problems";
 import type { Candidate, Refusal } from "./providers";
 import { loadRuntime } from "./runtimes";
 import type { Tensor } from "./safetensors";
-import { type Shard, UNet } from "./unet";
+import { mountShards, type Shard, shardsOf } from "./shards";
+import { type GraphBytes, UNet } from "./unet";
 
 /** A variant ready to denoise, and how far its provider is from PyTorch. */
 export interface OpenVariant {
@@ -16,6 +18,8 @@ export interface OpenVariant {
   unet: UNet;
   candidate: Candidate;
   report: ProviderReport;
+  /** Candidates that were measured too far from PyTorch on the way. */
+  wrong: { candidate: Candidate; reason: string }[];
 }
 
 export interface BundleParts {
@@ -26,8 +30,19 @@ export interface BundleParts {
   runtimeUrl: string;
 }
 
+/** Which candidate passed, and how well. */
+export type Passed = Pick<OpenVariant, "candidate" | "report">;
+
+/** A golden vector, ready to be tried. */
+interface Check {
+  golden: Golden;
+  step: GoldenStep;
+  lora: ReadonlyMap<string, Tensor>;
+}
+
 /**
  * @param refused what was ruled out before, for the report
+ * @param base vouches for a variant without a golden vector, which has the base's graphs
  * @throws EngineProblem `no-provider` with each candidate's reason; as `fetchFile`; `cancelled`
  */
 export async function openVariant(
@@ -36,38 +51,43 @@ export async function openVariant(
   candidates: readonly Candidate[],
   refused: readonly Refusal[],
   work: Work,
+  base?: Passed,
 ): Promise<OpenVariant> {
-  const { files, slots } = parts;
+  const { files } = parts;
   const { tally, signal } = work;
-  const first = candidates[0];
-  const wanted = first ? [...shardFiles(parts.manifest, first), first.graph.file] : [];
-  tally.plan(files.missing([...wanted, variant.golden.file]));
+  const golden = variant.golden ?? undefined;
+  const order = golden
+    ? candidates
+    : candidates.filter((one) => base && sameWay(one, base.candidate));
+  const first = order[0];
+  const wanted = first ? [...shardsOf(parts.manifest, first.graph), ...graphFiles(first)] : [];
+  await files.plan(golden ? [...wanted, golden.file] : wanted, work);
 
   const refusals = [...refused];
-  const goldenFile = await files.get(variant.golden.file, "checking", work);
-  const step = readGolden(goldenFile, variant.golden);
-  const lora = variant.slots ? goldenLora(variant.golden, slots) : new Map<string, Tensor>();
-  for (const candidate of candidates) {
-    const shards: Shard[] = [];
-    for (const file of shardFiles(parts.manifest, candidate)) {
-      const bytes = await files.get(file, "shards", work);
-      shards.push({ name: file.url.split("/").at(-1) as string, bytes });
-    }
-    const graph = await files.get(candidate.graph.file, "graphs", work);
+  const wrong: OpenVariant["wrong"] = [];
+  const check = golden && (await readCheck(parts, golden, variant, work));
+  for (const candidate of order) {
+    let shards = await mountShards(parts, candidate.graph, work);
+    const graph = await graphBytes(parts, candidate, work);
     stopIfAborted(signal);
     tally.report("checking", describe(candidate));
-    const tried = await tryCandidate(parts, variant, candidate, graph, shards, step, lora);
-    if ("unet" in tried) {
-      const { provider, threads, graph } = candidate;
-      const tolerance = toleranceOf(variant.golden, graph.compute);
-      const report = { provider, compute: graph.compute, threads, error: tried.error, tolerance };
-      return { variant, unet: tried.unet, candidate, report: { ...report, refused: refusals } };
+    let tried = await tryCandidate(parts, candidate, graph, shards, check);
+    if ("reason" in tried && shards.some(({ bytes }) => isLost(bytes))) {
+      // The browser evicted what it had stored: no fault of the provider's.
+      shards = await mountShards(parts, candidate.graph, work);
+      tried = await tryCandidate(parts, candidate, graph, shards, check);
     }
-    const {
-      provider,
-      graph: { compute },
-    } = candidate;
-    refusals.push({ provider, compute, reason: tried.reason });
+    if ("unet" in tried) {
+      const { unet, error } = tried;
+      if (!check && base) return { variant, unet, candidate, report: base.report, wrong };
+      const { provider, threads, graph } = candidate;
+      const tolerance = check ? toleranceOf(check.golden, graph.compute) : 0;
+      const report = { provider, compute: graph.compute, threads, error, tolerance };
+      return { variant, unet, candidate, report: { ...report, refused: refusals }, wrong };
+    }
+    const { reason } = tried;
+    refusals.push({ provider: candidate.provider, compute: candidate.graph.compute, reason });
+    if (tried.wrong) wrong.push({ candidate, reason });
   }
   const reasons = refusals.map(
     ({ provider, compute, reason }) => `${provider} ${compute}: ${reason}`,
@@ -81,37 +101,61 @@ export async function openVariant(
 
 async function tryCandidate(
   { runtimeUrl }: BundleParts,
-  variant: UNetVariant,
   candidate: Candidate,
-  graph: Uint8Array,
+  graph: GraphBytes,
   shards: readonly Shard[],
-  step: GoldenStep,
-  lora: ReadonlyMap<string, Tensor>,
-): Promise<{ unet: UNet; error: number } | { reason: string }> {
+  check: Check | undefined,
+): Promise<{ unet: UNet; error: number } | { reason: string; wrong: boolean }> {
   const { provider, threads } = candidate;
   let unet: UNet | undefined;
   try {
     const runtime = await loadRuntime(provider, threads, runtimeUrl);
     unet = await UNet.create(runtime, provider, graph, shards);
-    const error = await measureError(unet, step, lora);
-    const tolerance = toleranceOf(variant.golden, candidate.graph.compute);
+    if (!check) return { unet, error: 0 };
+    const error = await measureError(unet, check.step, check.lora);
+    const tolerance = toleranceOf(check.golden, candidate.graph.compute);
     if (error <= tolerance) return { unet, error };
     await unet.release();
     const figures = `${error.toExponential(1)} from PyTorch, allowed ${tolerance.toExponential(1)}`;
-    return { reason: `${candidate.graph.attention} attention is ${figures}` };
+    return { reason: `${candidate.graph.attention} attention is ${figures}`, wrong: true };
   } catch (thrown) {
     await unet?.release().catch(() => {}); // the session that failed may fail to end, too
-    return { reason: messageOf(thrown) };
+    return { reason: messageOf(thrown), wrong: false };
   }
 }
 
-function shardFiles({ shards }: Manifest, { graph }: Candidate): FileRef[] {
-  return graph.shards.map((key) => {
-    const file = shards[key];
-    if (file) return file;
-    const message = `${graph.file.url} needs the shard ${key}, which the manifest does not list.`;
-    throw new EngineProblem("manifest", message, key);
-  });
+async function readCheck(
+  { files, slots }: BundleParts,
+  golden: Golden,
+  variant: UNetVariant,
+  work: Work,
+): Promise<Check> {
+  const step = readGolden(await files.get(golden.file, "checking", work), golden);
+  return { golden, step, lora: variant.slots ? goldenLora(golden, slots) : new Map() };
+}
+
+/** Whether two candidates compute the same way: provider, threads, precision and attention. */
+function sameWay(a: Candidate, b: Candidate): boolean {
+  return (
+    a.provider === b.provider &&
+    a.threads === b.threads &&
+    a.graph.compute === b.graph.compute &&
+    a.graph.attention === b.graph.attention
+  );
+}
+
+function graphFiles({ graph }: Candidate): FileRef[] {
+  return [graph.prepare, graph.file, ...(graph.shortcut ? [graph.shortcut] : [])];
+}
+
+async function graphBytes(
+  { files }: BundleParts,
+  { graph }: Candidate,
+  work: Work,
+): Promise<GraphBytes> {
+  const get = (file: FileRef) => files.get(file, "graphs", work);
+  const bytes = { prepare: await get(graph.prepare), step: await get(graph.file) };
+  return graph.shortcut ? { ...bytes, shortcut: await get(graph.shortcut) } : bytes;
 }
 
 function describe({ provider, threads, graph }: Candidate): string {

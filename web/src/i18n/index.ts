@@ -17,6 +17,18 @@ export type Language = (typeof languages)[number];
 
 const memory = "brushlet.language";
 const tags: Record<Language, string> = { en: "en", zh: "zh-CN" };
+/** How the page is called where it is installed. */
+const manifests: Record<Language, string> = {
+  en: "manifest.webmanifest",
+  zh: "manifest.zh.webmanifest",
+};
+
+/** Tells the browser which language the page is in. */
+function declare(language: Language): void {
+  document.documentElement.lang = tags[language];
+  const link = document.querySelector<HTMLLinkElement>("link[rel=manifest]");
+  if (link) link.href = `./${manifests[language]}`;
+}
 
 /** The remembered language, else the visitor's first one that we speak, else English. */
 export function chooseLanguage(remembered: string | null, preferred: readonly string[]): Language {
@@ -36,7 +48,7 @@ function recall(): string | null {
 /** Shows the page in `language` and remembers it where the browser allows. */
 export async function speak(language: Language): Promise<void> {
   await i18next.changeLanguage(language);
-  document.documentElement.lang = tags[language];
+  declare(language);
   try {
     localStorage.setItem(memory, language);
   } catch {
@@ -53,5 +65,5 @@ export async function startI18n(): Promise<void> {
     resources: { en: { translation: en }, zh: { translation: zh } },
     interpolation: { escapeValue: false }, // React escapes
   });
-  document.documentElement.lang = tags[language];
+  declare(language);
 }

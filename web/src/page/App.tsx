@@ -1,28 +1,54 @@
 import { useCallback, useEffect, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
+import type { Address } from "./address";
 import { orderFor } from "./order";
 import { Announcer } from "./parts/Announcer";
 import { Controls } from "./parts/Controls";
+import { DeviceDialog } from "./parts/DeviceDialog";
+import { DropZone } from "./parts/DropZone";
+import { GalleryDialog } from "./parts/GalleryDialog";
 import { Header } from "./parts/Header";
 import { Stage } from "./parts/Stage";
+import { UpdateNotice } from "./parts/UpdateNotice";
 import type { Services } from "./services";
-import { styleChoices } from "./settings";
+import { chooseOnly, styleChoices, textStyles } from "./settings";
+import { useCompare } from "./useCompare";
 import { useEngine, usePrefetch } from "./useEngine";
+import { useFiles } from "./useFiles";
+import { useGallery } from "./useGallery";
+import { useGrid } from "./useGrid";
 import { useLive } from "./useLive";
+import { useLocalStyles } from "./useLocalStyles";
+import { useOffline } from "./useOffline";
 import { usePainter } from "./usePainter";
 import { useSettings } from "./useSettings";
+import { useShares } from "./useShares";
+import { useWall } from "./useWall";
 
 const noStyles: never[] = [];
 
-/** The page: controls at the left, the picture at the right. */
-export function App({ services }: { services: Services }) {
+/**
+ * The page: controls at the left, the picture at the right. `address` is where settings are read from
+ * and written to; without it the page keeps them to itself.
+ */
+export function App({ services, address }: { services: Services; address?: Address }) {
   const { t } = useTranslation();
   const engine = useEngine(services);
-  const painter = usePainter(services, engine);
-  const [settings, change] = useSettings(engine.manifest);
+  const gallery = useGallery();
+  const wall = useWall(gallery);
+  const painter = usePainter(engine, wall);
+  const update = useOffline(engine);
+  const compare = useCompare(engine, painter);
+  const local = useLocalStyles(engine);
+  const { manifest } = local;
+  const { settings, change, missing } = useSettings(manifest, address);
   const [live, setLive] = useState(false);
+  const [count, setCount] = useState(1);
+  const [note, tell] = useState<string>();
+  /** A style that has just been added, to be chosen as soon as the settings know it. */
+  const [added, choose] = useState<string>();
 
-  const styles = engine.manifest?.styles ?? noStyles;
+  const styles = manifest?.styles ?? noStyles;
   const ready = engine.ready !== undefined;
   const { start } = painter;
 
@@ -34,12 +60,34 @@ export function App({ services }: { services: Services }) {
     engine.ready,
     choices.map(({ name }) => name),
   );
+  const mix = choices.map((choice) => {
+    const te = settings?.styles[choice.name]?.te;
+    return te === undefined ? choice : { ...choice, te };
+  });
+  const shares = useShares(engine.ready, mix);
+  const grid = useGrid(engine, settings, styles, wall);
+  const open = useFiles({ manifest, ready, settings, change, local, choose, tell });
+
+  useEffect(() => {
+    if (!added || !settings?.styles[added]) return;
+    choose(undefined);
+    change((now) => chooseOnly(now, styles, added));
+  }, [added, settings, styles, change]);
+
+  const absent = local.listed ? missing.join(", ") : "";
+  useEffect(() => {
+    if (absent) tell(t("styles.missing", { names: absent }));
+  }, [absent, t]);
 
   const generate = useCallback(() => {
-    if (ready && settings) start(orderFor(settings, styles), settings);
+    if (ready && settings) start(orderFor(settings, styles), settings, { count });
+  }, [ready, settings, styles, start, count]);
+  const generateLive = useCallback(() => {
+    if (ready && settings) start(orderFor(settings, styles), settings, { live: true });
   }, [ready, settings, styles, start]);
 
-  useLive(live && ready, settings && JSON.stringify(choices), generate);
+  const watched = settings && JSON.stringify([choices, textStyles(settings, styles)]);
+  useLive(live && ready, watched, generateLive);
 
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
@@ -61,12 +109,15 @@ export function App({ services }: { services: Services }) {
       <a className="skip" href="#picture">
         {t("app.skip")}
       </a>
-      <Header />
+      <Header>
+        <GalleryDialog gallery={gallery} bring={wall.bring} manifest={manifest} />
+        <DeviceDialog services={services} engine={engine} local={local} gallery={gallery} />
+      </Header>
       <main className="studio">
         <section className="controls">
-          {engine.manifest && settings && (
+          {manifest && settings && (
             <Controls
-              manifest={engine.manifest}
+              manifest={manifest}
               bundleUrl={services.bundleUrl}
               settings={settings}
               change={change}
@@ -75,17 +126,29 @@ export function App({ services }: { services: Services }) {
               generate={generate}
               live={live}
               setLive={setLive}
+              count={count}
+              setCount={setCount}
+              grid={grid}
+              shares={shares}
+              local={local}
+              open={open}
+              note={note}
+              tell={tell}
             />
           )}
         </section>
         <Stage
-          engine={engine}
+          engine={manifest ? { ...engine, manifest } : engine}
           painter={painter}
+          compare={compare}
           settings={settings}
           change={change}
           generate={generate}
+          gallery={gallery}
         />
       </main>
+      <UpdateNotice update={update} />
+      <DropZone open={open} />
       <Announcer ready={ready} painter={painter} />
     </>
   );

@@ -38,3 +38,8 @@ export function formatError(error: number): string {
 export function formatStrength(strength: number): string {
   return String(Number(strength.toFixed(2)));
 }
+
+/** A style's colour in the share bar and on its slider, by its place among the styles. */
+export function shareColour(place: number): string {
+  return `var(--share-${(place % 5) + 1})`;
+}

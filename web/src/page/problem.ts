@@ -1,33 +1,33 @@
 /** What can stand between an artist and the picture. */
 
-import type { Problem as WorkerProblem } from "../worker/protocol";
+import { asProblem, EngineProblem } from "../engine/problems";
+import type { Problem } from "../worker/protocol";
 
-export interface PageProblem {
-  code:
-    | WorkerProblem["code"]
-    | "server-down" // no answer at all
-    | "server-busy" // not ready yet, or too much to do
-    | "server-refused" // it says no to what it was asked
-    | "server-failed" // it broke
-    | "server-reply"; // an answer that is not what was asked for
-  message: string;
-  /** The file, address, style or field concerned. */
-  where?: string;
-}
+export type PageProblem = Problem;
+
+/**
+ * What the opened bundle would run into again: a new export may have taken its files away, and a
+ * worker that fell over does not get up by itself.
+ */
+const lasting: readonly PageProblem["code"][] = [
+  "network",
+  "damaged",
+  "manifest",
+  "wrong-base",
+  "no-provider", // those that failed at work may have recovered by then
+  "internal",
+];
+
+/** Whether trying again means to open the bundle anew. */
+export const needsReopening = ({ code }: PageProblem): boolean => lasting.includes(code);
 
 /** Carries a PageProblem through promises. */
-export class Trouble extends Error {
+export class Trouble extends EngineProblem {
   constructor(readonly problem: PageProblem) {
-    super(problem.message);
+    super(problem.code, problem.message, problem.where);
     this.name = "Trouble";
   }
 }
 
 /** The problem in whatever was thrown; an abort is `cancelled`. */
-export function problemIn(thrown: unknown): PageProblem {
-  if (thrown instanceof Trouble) return thrown.problem;
-  if (thrown instanceof DOMException && thrown.name === "AbortError") {
-    return { code: "cancelled", message: "" };
-  }
-  return { code: "internal", message: thrown instanceof Error ? thrown.message : String(thrown) };
-}
+export const problemIn = (thrown: unknown): PageProblem => asProblem(thrown).toWire();

@@ -1,18 +1,18 @@
 /** Everything outside the page, in one place, so that tests can put others in. */
 
 import type { Manifest } from "../bundle/manifest.gen";
-import { createWorkerClient, type WorkerClient } from "../worker/client";
+import { loadManifest } from "../engine/manifest";
+import { asProblem, EngineProblem } from "../engine/problems";
+import type { Mode } from "../library/mode";
+import type { Parts } from "../library/open";
+import { createServer } from "../library/server";
+import { createWorkerClient } from "../worker/client";
 import type { LoadRequest } from "../worker/protocol";
-import { Trouble } from "./problem";
-import { createServer, type Server } from "./server";
+import { hostedUrl } from "./hosting";
 
-export interface Services {
-  server: Server;
+export interface Services extends Parts {
   /** Where the bundle's files lie; ends in `/`. */
   bundleUrl: string;
-  request: LoadRequest;
-  loadManifest(signal: AbortSignal): Promise<Manifest>;
-  connect(): WorkerClient;
 }
 
 type Candidate = NonNullable<LoadRequest["providers"]>[number];
@@ -28,38 +28,44 @@ export function wantedProvider(search: string): Candidate | undefined {
   return { provider, ...(compute && { compute }), ...(threads > 0 && { threads }) };
 }
 
-async function fetchManifest(url: string, signal: AbortSignal): Promise<Manifest> {
-  const wrong = (message: string) => new Trouble({ code: "manifest", message, where: url });
-  let response: Response;
-  try {
-    response = await fetch(url, { signal, cache: "no-cache" });
-  } catch (thrown) {
-    if (signal.aborted) throw thrown;
-    throw new Trouble({ code: "server-down", message: "", where: url });
-  }
-  if (!response.ok) throw wrong(`${response.status} ${response.statusText}`.trim());
-  const manifest = (await response.json().catch(() => undefined)) as Manifest | undefined;
-  if (!manifest) throw wrong("The file is not JSON.");
-  if (manifest.schema_version !== 1) {
-    throw wrong(`This page reads version 1, the file says ${manifest.schema_version}.`);
-  }
-  return manifest;
+/** `?mode=here` asks for one way of sharing the work with the server. */
+export function wantedMode(search: string): Mode | undefined {
+  const mode = new URLSearchParams(search).get("mode");
+  return (["here", "server", "remote"] as const).find((name) => name === mode);
 }
 
-/** The bundle and the server beside this page. */
+/** Where the bundle comes from the server, a manifest that does not come is the server's silence. */
+async function fetchManifest(
+  url: string,
+  fromServer: boolean,
+  signal: AbortSignal,
+): Promise<Manifest> {
+  try {
+    return await loadManifest(url, signal);
+  } catch (thrown) {
+    const problem = asProblem(thrown);
+    if (!fromServer || problem.code !== "network") throw problem;
+    throw new EngineProblem("server-down", problem.message, url);
+  }
+}
+
+/** The bundle beside this page; the server too, unless the host names another. */
 export function servicesHere(): Services {
   const bundleUrl = new URL("bundle/", document.baseURI).href;
   const manifestUrl = new URL("manifest.json", bundleUrl).href;
+  const serverUrl = hostedUrl("server", "./");
+  const fromServer = bundleUrl.startsWith(serverUrl);
   const provider = wantedProvider(location.search);
   return {
-    server: createServer(document.baseURI),
+    server: createServer(serverUrl),
     bundleUrl,
     request: {
       manifestUrl,
-      runtimeUrl: new URL("ort/", document.baseURI).href,
+      runtimeUrl: hostedUrl("runtime", "ort/"),
       ...(provider && { providers: [provider] }),
     },
-    loadManifest: (signal) => fetchManifest(manifestUrl, signal),
+    mode: wantedMode(location.search),
+    loadManifest: (signal) => fetchManifest(manifestUrl, fromServer, signal),
     connect: () => createWorkerClient(),
   };
 }

@@ -1,11 +1,18 @@
 /** What the artist has chosen, and the rules that keep it within what the bundle offers. */
 
 import type { Manifest, Sampler, Style } from "../bundle/manifest.gen";
+import { changes } from "../engine/manifest";
+import type { TextStyle } from "../library/codec";
 import type { StyleChoice } from "../worker/protocol";
+
+import { fittingSize, usualSize } from "./sizes";
+import { type SourcePicture, usualImageStrength } from "./source";
 
 export interface StyleSetting {
   on: boolean;
   strength: number;
+  /** On the text encoder; absent: as `strength`. */
+  te?: number;
 }
 
 export interface Settings {
@@ -15,14 +22,30 @@ export interface Settings {
   steps: number;
   guidance: number;
   sampler: string;
+  /** In pixels. */
+  width: number;
+  height: number;
+  /** Layers of the text encoder that are left out at its end. */
+  clipSkip: number;
+  /** The part of the run, from 0 to 1, in which guidance works; outside it a step costs half. */
+  guidanceRange: [number, number];
+  /** Every how many steps the model's inner layers are computed. */
+  cacheInterval: number;
+  /** What the picture begins from; absent: from noise. */
+  image?: SourcePicture;
+  /** How far `image` is left, from 0 to 1. */
+  imageStrength: number;
   styles: Record<string, StyleSetting>;
 }
 
 /** Seeds of MT19937 are 32 bits wide. */
 export const maxSeed = 0xffff_ffff;
 export const maxGuidance = 30;
+/** CLIP's text encoders have 12 layers and more; smaller ones say so when they are asked. */
+export const maxCacheInterval = 4;
+export const maxClipSkip = 11;
 
-const wanted = { sampler: "ddim", steps: 20, style: "miyazaki" };
+const wanted = { sampler: "ddim", style: "miyazaki" };
 
 /** The strength a style starts at: what the bundle says, or what it was merged at. */
 export function initialStrength(style: Style): number {
@@ -34,24 +57,51 @@ export function samplerOf(manifest: Manifest, name: string): Sampler | undefined
   return manifest.samplers.find((sampler) => sampler.name === name);
 }
 
-/** A castle in the green hills, in the first style of the house. */
+/** What the base draws best, in the first style of the house. */
 export function firstSettings(manifest: Manifest): Settings {
-  const sampler = samplerOf(manifest, wanted.sampler) ?? manifest.samplers[0];
+  const { hints, samplers } = manifest;
+  const sampler = samplerOf(manifest, hints.sampler ?? wanted.sampler) ?? samplers[0];
   const styles = manifest.styles ?? [];
   const first = styles.find((style) => style.name === wanted.style) ?? styles[0];
   return {
-    prompt: "a castle, clouds, green hills, day",
+    prompt: hints.prompts?.[0] ?? "",
     negativePrompt: "",
     seed: 1,
-    steps: Math.min(wanted.steps, sampler?.max_steps ?? wanted.steps),
-    guidance: 4,
+    steps: hints.steps ?? sampler?.default_steps ?? 20,
+    guidance: hints.guidance_scale ?? 7.5,
     sampler: sampler?.name ?? wanted.sampler,
+    ...usualSize(manifest.model),
+    clipSkip: 0,
+    guidanceRange: [0, 1],
+    cacheInterval: 1,
+    imageStrength: usualImageStrength,
     styles: Object.fromEntries(
       styles.map((style) => [
         style.name,
         { on: style === first, strength: initialStrength(style) },
       ]),
     ),
+  };
+}
+
+/** What was chosen, as far as this bundle offers it; its other styles are off. */
+export function settingsFor(manifest: Manifest, chosen: Settings | undefined): Settings {
+  const first = firstSettings(manifest);
+  if (!chosen) return first;
+  const sampler = samplerOf(manifest, chosen.sampler) ?? samplerOf(manifest, first.sampler);
+  const styles = (manifest.styles ?? []).map((style): [string, StyleSetting] => {
+    const was = chosen.styles[style.name];
+    if (was && style.kind === "external") return [style.name, was];
+    // A merged one has a strength of its own.
+    return [style.name, { on: was?.on ?? false, strength: initialStrength(style) }];
+  });
+  return {
+    ...first, // what settings of an older page do not say
+    ...chosen,
+    ...fittingSize(manifest.model, chosen),
+    steps: Math.min(chosen.steps, sampler?.max_steps ?? chosen.steps),
+    sampler: sampler?.name ?? chosen.sampler,
+    styles: Object.fromEntries(styles),
   };
 }
 
@@ -85,10 +135,24 @@ export function toggleStyle(settings: Settings, styles: readonly Style[], name: 
   return { ...settings, styles: next };
 }
 
-export function setStrength(settings: Settings, name: string, strength: number): Settings {
+/** Turns a style on, and all others off. */
+export function chooseOnly(settings: Settings, styles: readonly Style[], name: string): Settings {
+  const off = Object.entries(settings.styles).map(([other, was]): [string, StyleSetting] => [
+    other,
+    other === name ? was : { ...was, on: false },
+  ]);
+  const alone = { ...settings, styles: Object.fromEntries(off) };
+  return alone.styles[name]?.on ? alone : toggleStyle(alone, styles, name);
+}
+
+export function setStrength(
+  settings: Settings,
+  name: string,
+  change: Partial<StyleSetting>,
+): Settings {
   const setting = settings.styles[name];
   if (!setting) return settings;
-  return { ...settings, styles: { ...settings.styles, [name]: { ...setting, strength } } };
+  return { ...settings, styles: { ...settings.styles, [name]: { ...setting, ...change } } };
 }
 
 /** The styles that are on, in the bundle's order. */
@@ -102,6 +166,20 @@ export function styleChoices(settings: Settings, styles: readonly Style[]): Styl
     name,
     strength: settings.styles[name]?.strength ?? 0,
   }));
+}
+
+/** What the server is asked for. */
+export function textStyles(settings: Settings, styles: readonly Style[]): TextStyle[] {
+  return stylesOn(settings, styles)
+    .filter((style) => changes(style, "text_encoder"))
+    .map((style) => ({ name: style.name, te: textStrength(style, settings.styles[style.name]) }))
+    .filter(({ te }) => te !== 0);
+}
+
+/** A style's strength on the text encoder: its own where it has one, else that of the UNet. */
+export function textStrength(style: Style, setting: StyleSetting | undefined): number {
+  const own = style.kind === "external" ? setting?.te : undefined;
+  return own ?? setting?.strength ?? 0;
 }
 
 /** Seeds short enough to be written on the back of a print. */

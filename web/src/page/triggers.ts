@@ -1,7 +1,11 @@
-/** Trigger words: what a style wants to read in front of the artist's own words. */
+/** Trigger words: what a style wants to read beside the artist's own words. */
 
 import type { Style } from "../bundle/manifest.gen";
 import { type Settings, stylesOn } from "./settings";
+import { withoutTags } from "./tags";
+
+/** Where trigger words go in a prompt; without it they stand in front. */
+export const slot = "{trigger}";
 
 const plain = (words: string) => words.trim().toLowerCase();
 
@@ -11,8 +15,8 @@ function says(prompt: string, words: string): boolean {
 }
 
 /**
- * Words to put in front of the prompt, once each, in style order. A style at strength 0 adds
- * none, so that the picture is the base model's own.
+ * Words to add to the prompt, once each, in style order. A style at strength 0 adds none, so that
+ * the picture is the base model's own.
  */
 export function triggerWords(settings: Settings, styles: readonly Style[]): string[] {
   const words: string[] = [];
@@ -26,7 +30,20 @@ export function triggerWords(settings: Settings, styles: readonly Style[]): stri
   return words;
 }
 
-/** The prompt as the text encoder reads it. */
+/** The prompt as the text encoder reads it: trigger words in their slot, else in front; no tags. */
 export function promptToSend(settings: Settings, styles: readonly Style[]): string {
-  return [...triggerWords(settings, styles), settings.prompt.trim()].filter(Boolean).join(", ");
+  const prompt = withoutTags(settings.prompt).trim();
+  const words = triggerWords(settings, styles);
+  if (!prompt.includes(slot)) return [...words, prompt].filter(Boolean).join(", ");
+  return words.length ? prompt.replaceAll(slot, words.join(", ")) : withoutSlot(prompt);
+}
+
+/** A group with nothing in it, as `({trigger}:1.2)` is without its words. */
+const emptyGroup = /\(\s*(?::\s*[\d.]+\s*)?\)|\[\s*\]/g;
+
+/** Takes the slot out, with the comma that tied it to the rest. */
+function withoutSlot(prompt: string): string {
+  const rest = prompt.replaceAll(slot, "").replace(emptyGroup, "");
+  const phrases = rest.split(",").map((phrase) => phrase.trim());
+  return phrases.filter(Boolean).join(", ");
 }

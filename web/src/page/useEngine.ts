@@ -2,44 +2,41 @@
 
 import { useCallback, useEffect, useState } from "react";
 import type { Manifest } from "../bundle/manifest.gen";
+import { openWith } from "../library/open";
+import type { PaintEngine } from "../library/paintengine";
 import type { WorkerClient } from "../worker/client";
-import type { LoadProgress, ProviderReport } from "../worker/protocol";
-import { type Pace, PaceMeter } from "./pace";
-import { type PageProblem, problemIn, Trouble } from "./problem";
+import type { LoadProgress, ProviderReport, StorageReport } from "../worker/protocol";
+import { type PageProblem, problemIn } from "./problem";
 import type { Services } from "./services";
-
-export interface Loading extends LoadProgress {
-  pace: Pace;
-}
 
 export interface Engine {
   /** Known before the model is: the controls need no more than this. */
   manifest?: Manifest;
-  loading?: Loading;
+  /** Why the server is not ready yet, in its words. */
+  waiting?: string;
+  loading?: LoadProgress;
   /** Present when pictures can be painted. */
-  ready?: { worker: WorkerClient; report: ProviderReport };
+  ready?: {
+    engine: PaintEngine;
+    worker: WorkerClient;
+    /** Of the base model on this device, and where files are kept; undefined where the server draws. */
+    report: ProviderReport | undefined;
+    storage: StorageReport | undefined;
+  };
   problem?: PageProblem;
 }
 
-async function open(
+function open(
   services: Services,
-  worker: WorkerClient,
   change: (part: Partial<Engine>) => void,
   signal: AbortSignal,
-): Promise<void> {
-  const manifest = await services.loadManifest(signal);
-  change({ manifest });
-  await services.server.ready(signal);
-  const meter = new PaceMeter();
-  const outcome = await worker.load(services.request, {
+): Promise<PaintEngine> {
+  return openWith(services, {
     signal,
-    onProgress(progress) {
-      const pace = meter.measure(progress.loadedBytes, progress.totalBytes, performance.now());
-      change({ loading: { ...progress, pace } });
-    },
+    onManifest: (manifest) => change({ manifest }),
+    onWait: (waiting) => change({ waiting }),
+    onProgress: (loading) => change({ loading }),
   });
-  if (!outcome.ok) throw new Trouble(outcome.problem);
-  change({ ready: { worker, report: outcome.value } });
 }
 
 /** Opens the bundle; `retry` begins again after a problem. */
@@ -53,14 +50,21 @@ export function useEngine(services: Services): Engine & { retry: () => void } {
     const change = (part: Partial<Engine>) => {
       if (!controller.signal.aborted) setEngine((before) => ({ ...before, ...part }));
     };
-    const worker = services.connect();
-    open(services, worker, change, controller.signal).catch((thrown) => {
-      worker.terminate();
-      change({ problem: problemIn(thrown) });
-    });
+    const opening = open(services, change, controller.signal);
+    opening.then(
+      (engine) => {
+        const { worker } = engine;
+        const { provider, storage } = engine.report();
+        change({ ready: { engine, worker, report: provider, storage } });
+      },
+      (thrown) => change({ problem: problemIn(thrown) }),
+    );
     return () => {
       controller.abort();
-      worker.terminate();
+      void opening.then(
+        (engine) => engine.close(),
+        () => {},
+      );
     };
   }, [services, attempt]);
 
@@ -76,7 +80,12 @@ export function useEngine(services: Services): Engine & { retry: () => void } {
 export function usePrefetch(ready: Engine["ready"], names: readonly string[]): void {
   const wanted = names.join();
   useEffect(() => {
+    const controller = new AbortController();
+    const { signal } = controller;
     // What goes wrong here comes up again, with its message, when the style is painted with.
-    for (const name of wanted.split(",").filter(Boolean)) void ready?.worker.prefetchStyle(name);
+    for (const name of wanted.split(",").filter(Boolean)) {
+      void ready?.worker.prefetchStyle(name, { signal });
+    }
+    return () => controller.abort();
   }, [ready, wanted]);
 }

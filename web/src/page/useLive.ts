@@ -3,9 +3,13 @@ import { useEffect, useRef } from "react";
 /** A hand that still moves is given this long to come to rest. */
 const restMs = 150;
 
-/** Calls `paint` after `watched` has changed and come to rest, while `live`. */
+/**
+ * Calls `paint` when `watched` changes, while `live`: at once for the first move of a hand that rested,
+ * and after the last one, so that a picture begins with the move and ends with where it came to.
+ */
 export function useLive(live: boolean, watched: string | undefined, paint: () => void): void {
   const painted = useRef(watched);
+  const moved = useRef(Number.NEGATIVE_INFINITY);
   const latest = useRef(paint);
   useEffect(() => {
     latest.current = paint;
@@ -16,10 +20,15 @@ export function useLive(live: boolean, watched: string | undefined, paint: () =>
       painted.current = watched;
       return;
     }
-    const timer = setTimeout(() => {
+    const now = performance.now();
+    const rested = now - moved.current >= restMs;
+    moved.current = now;
+    const begin = () => {
       painted.current = watched;
       latest.current();
-    }, restMs);
+    };
+    if (rested) return begin();
+    const timer = setTimeout(begin, restMs);
     return () => clearTimeout(timer);
   }, [live, watched]);
 }

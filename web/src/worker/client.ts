@@ -1,16 +1,22 @@
 /** The page's side of the denoising worker: requests in, outcomes out. Nothing here throws. */
 
+import { askToPersist } from "../engine/storage";
 import type {
+  CallName,
+  CallRequest,
+  CallResult,
   DenoiseRequest,
   DenoiseResult,
   LoadProgress,
   LoadRequest,
+  LoadResult,
+  Notice,
   Outcome,
   Problem,
-  ProviderReport,
   Reply,
   Request,
   StepReport,
+  WireTensor,
 } from "./protocol";
 
 export interface LoadHooks {
@@ -20,6 +26,8 @@ export interface LoadHooks {
 
 export interface DenoiseHooks {
   onStep?: (step: StepReport) => void;
+  /** The provider failed on the way, and another one begins the picture again. */
+  onNotice?: (notice: Notice) => void;
   /** Downloads on the way: a style or sampler that was not there yet. */
   onProgress?: (progress: LoadProgress) => void;
   /** Aborting ends the denoise within one UNet step, with a problem `cancelled`. */
@@ -39,7 +47,7 @@ export interface WorkerLike {
 
 export interface WorkerClient {
   /** Loads the bundle and chooses an execution provider; once per worker. */
-  load(request: LoadRequest, hooks?: LoadHooks): Promise<Outcome<ProviderReport>>;
+  load(request: LoadRequest, hooks?: LoadHooks): Promise<Outcome<LoadResult>>;
   /**
    * Denoises one picture's latents. The embeddings' buffers are transferred: give copies of what
    * is wanted again. Requests are taken one after another.
@@ -47,6 +55,13 @@ export interface WorkerClient {
   denoise(request: DenoiseRequest, hooks?: DenoiseHooks): Promise<Outcome<DenoiseResult>>;
   /** Fetches a style ahead of its first use. */
   prefetchStyle(name: string, hooks?: LoadHooks): Promise<Outcome<null>>;
+  /** Any call; buffers of the tensors in `transfer` are given away. */
+  call<Name extends CallName>(
+    type: Name,
+    request: CallRequest<Name>,
+    hooks?: DenoiseHooks,
+    transfer?: readonly WireTensor[],
+  ): Promise<Outcome<CallResult<Name>>>;
   /** Ends the worker and frees its memory; what is under way ends as `cancelled`. */
   terminate(): void;
 }
@@ -54,6 +69,7 @@ export interface WorkerClient {
 interface Pending {
   onProgress?: ((progress: LoadProgress) => void) | undefined;
   onStep?: ((step: StepReport) => void) | undefined;
+  onNotice?: ((notice: Notice) => void) | undefined;
   settle(outcome: Outcome<unknown>): void;
 }
 
@@ -77,6 +93,7 @@ export function createWorkerClient(
     if (!asked) return;
     if (reply.type === "progress") asked.onProgress?.(reply.progress);
     else if (reply.type === "step") asked.onStep?.(reply.step);
+    else if (reply.type === "notice") asked.onNotice?.(reply.notice);
     else {
       pending.delete(reply.id);
       asked.settle(reply.outcome);
@@ -90,12 +107,12 @@ export function createWorkerClient(
   worker.addEventListener("error", crashed);
   worker.addEventListener("messageerror", crashed);
 
-  function ask<T>(
-    message: (id: number) => Request,
-    hooks: LoadHooks & DenoiseHooks,
-    transfer: Transferable[] = [],
-  ): Promise<Outcome<T>> {
-    const { onProgress, onStep, signal } = hooks;
+  function ask<Name extends CallName>(
+    type: Name,
+    request: CallRequest<Name>,
+    { onProgress, onStep, onNotice, signal }: DenoiseHooks = {},
+    transfer: readonly WireTensor[] = [],
+  ): Promise<Outcome<CallResult<Name>>> {
     if (ended) return Promise.resolve({ ok: false, problem: ended });
     if (signal?.aborted) return Promise.resolve({ ok: false, problem: cancelled });
     const id = ++lastId;
@@ -105,22 +122,28 @@ export function createWorkerClient(
       pending.set(id, {
         onProgress,
         onStep,
+        onNotice,
         settle(outcome) {
           signal?.removeEventListener("abort", cancel);
-          resolve(outcome as Outcome<T>);
+          resolve(outcome as Outcome<CallResult<Name>>);
         },
       });
-      worker.postMessage(message(id), transfer);
+      // A name and its own request: more than the compiler can see in a union.
+      const message = { type, id, request } as unknown as Request;
+      const buffers = new Set(transfer.map(({ data }) => data.buffer as ArrayBuffer));
+      worker.postMessage(message, [...buffers]);
     });
   }
 
   return {
-    load: (request, hooks = {}) => ask((id) => ({ type: "load", id, request }), hooks),
+    load(request, hooks = {}) {
+      void askToPersist(); // a worker cannot; whether it was granted, the load's result tells
+      return ask("load", request, hooks);
+    },
     denoise: (request, hooks = {}) =>
-      ask((id) => ({ type: "denoise", id, request }), hooks, [
-        ...new Set([request.promptEmbeds.data.buffer, request.negativePromptEmbeds.data.buffer]),
-      ] as Transferable[]),
-    prefetchStyle: (name, hooks = {}) => ask((id) => ({ type: "prefetch-style", id, name }), hooks),
+      ask("denoise", request, hooks, [request.promptEmbeds, request.negativePromptEmbeds]),
+    prefetchStyle: (name, hooks = {}) => ask("prefetch-style", name, hooks),
+    call: ask,
     terminate: () => end(cancelled),
   };
 }

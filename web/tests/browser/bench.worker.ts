@@ -1,5 +1,7 @@
 /** Runs the engine's parts one by one: noise draws, tokens, and single steps on a chosen graph. */
 
+import { arrays } from "../../src/engine/arithmetic";
+import { type Denoiser, denoise } from "../../src/engine/denoise";
 import { Files, startWork } from "../../src/engine/downloads";
 import { baseVariant, loadJson, loadManifest, styleNamed } from "../../src/engine/manifest";
 import { NoiseGenerator } from "../../src/engine/noise";
@@ -7,9 +9,17 @@ import { readPack, stack } from "../../src/engine/packs";
 import { asProblem } from "../../src/engine/problems";
 import { loadRuntime } from "../../src/engine/runtimes";
 import type { Tensor } from "../../src/engine/safetensors";
+import { tableFor } from "../../src/engine/samplers";
 import { PromptTokenizer } from "../../src/engine/tokens";
 import { UNet } from "../../src/engine/unet";
-import { type JobResult, type NoiseJob, places, type StepJob, type TokensJob } from "./jobs";
+import {
+  type JobResult,
+  type NoiseJob,
+  places,
+  type SamplerJob,
+  type StepJob,
+  type TokensJob,
+} from "./jobs";
 import { fetchInputs, sendOutput } from "./tensorfile";
 
 const work = startWork({});
@@ -43,8 +53,9 @@ async function opened(job: StepJob): Promise<UNet> {
     if (file) shards.push({ name: file.url, bytes: await files.get(file, "shards", work) });
   }
   const runtime = await loadRuntime(provider, threads, new URL(places.runtime, location.href).href);
-  const bytes = await files.get(graph.file, "graphs", work);
-  current = { key, unet: await UNet.create(runtime, provider, bytes, shards) };
+  const prepare = await files.get(graph.prepare, "graphs", work);
+  const step = await files.get(graph.file, "graphs", work);
+  current = { key, unet: await UNet.create(runtime, provider, { prepare, step }, shards) };
   return current.unet;
 }
 
@@ -75,14 +86,19 @@ async function step(job: StepJob): Promise<JobResult> {
   const sample = take("sample");
   const timestep = take("timestep").data[0] as number;
   const embeds = take("encoder_hidden_states");
-  const lora = unet.prepareLora(inputs.size ? inputs : await stackedStyles(job));
+  const prepared = await unet.prepare(embeds, inputs.size ? inputs : await stackedStyles(job));
+  const { math } = prepared;
+  const input = math.upload(sample.data);
   const times: number[] = [];
   let data = new Float32Array();
-  for (let i = 0; i < (job.repeat ?? 1); i++) {
+  for (let i = -(job.warmUp ?? 0); i < (job.repeat ?? 1); i++) {
     const began = performance.now();
-    data = Float32Array.from(await unet.run(sample, timestep, embeds, lora));
-    times.push(performance.now() - began);
+    const output = await prepared.step(input, sample.shape, timestep);
+    data = await math.read(output);
+    if (i >= 0) times.push(performance.now() - began);
+    math.free(output);
   }
+  prepared.dispose();
   const output = await sendOutput(job.id, { out_sample: { data, shape: sample.shape } });
   times.sort((a, b) => a - b);
   return { id: job.id, ok: true, output, milliseconds: times[times.length >> 1] as number };
@@ -106,20 +122,68 @@ async function tokens({ id, prompts }: TokensJob): Promise<JobResult> {
     await parse(settings.tokenizer_config),
     settings,
   );
-  const rows = prompts.map((prompt, i) => {
-    const { ids } = tokenizer.encode(prompt);
-    return [`tokens_${i}`, { data: Float32Array.from(ids), shape: [ids.length] }];
-  });
-  return { id, ok: true, output: await sendOutput(id, Object.fromEntries(rows)) };
+  const found: Record<string, Tensor> = {};
+  for (const [i, prompt] of prompts.entries()) {
+    const put = (name: string, values: number[], shape = [values.length]) => {
+      found[`${name}_${i}`] = { data: Float32Array.from(values), shape };
+    };
+    const rows = tokenizer.rows(prompt);
+    const shape = [rows.length, settings.max_length];
+    put("tokens", [settings.bos_token_id, ...tokenizer.tokenize(prompt), settings.eos_token_id]);
+    put(
+      "rows",
+      rows.flatMap((row) => row.ids),
+      shape,
+    );
+    put(
+      "weights",
+      rows.flatMap((row) => row.weights),
+      shape,
+    );
+  }
+  return { id, ok: true, output: await sendOutput(id, found) };
 }
 
-function run(job: NoiseJob | TokensJob | StepJob): Promise<JobResult> {
+/** Not linear, so that an error in the input shows in the output; `_toy_model` in tests/parity. */
+const toyModel: Denoiser = async (embeds) => ({
+  math: arrays,
+  keepsDeep: false,
+  promptAlone: () => toyModel(embeds),
+  step: async (sample, _, timestep) =>
+    (sample as Float32Array).map((x) => Math.tanh(x * (0.5 + timestep / 2000)) + 0.1 * x),
+  dispose() {},
+});
+
+async function sampler({ id, sampler, steps, seed, shape }: SamplerJob): Promise<JobResult> {
+  const { manifest } = await bundle;
+  const entry = manifest.samplers.find(({ name }) => name === sampler);
+  if (!entry) throw new Error(`the bundle has no sampler ${sampler}`);
+  const table = tableFor(await loadJson(files, entry.file, "SamplerTables", work), steps);
+  const nothing = { data: new Float32Array(1), shape: [1, 1, 1] };
+  const latents = await denoise(
+    {
+      table,
+      noise: new NoiseGenerator(seed),
+      shape,
+      guidanceScale: 1,
+      promptEmbeds: nothing,
+      negativePromptEmbeds: nothing,
+    },
+    toyModel,
+  );
+  return { id, ok: true, output: await sendOutput(id, { latents }) };
+}
+
+type BenchJob = NoiseJob | TokensJob | SamplerJob | StepJob;
+
+function run(job: BenchJob): Promise<JobResult> {
   if (job.kind === "noise") return noise(job);
   if (job.kind === "tokens") return tokens(job);
+  if (job.kind === "sampler") return sampler(job);
   return step(job);
 }
 
-globalThis.onmessage = async ({ data: job }: MessageEvent<NoiseJob | TokensJob | StepJob>) => {
+globalThis.onmessage = async ({ data: job }: MessageEvent<BenchJob>) => {
   try {
     globalThis.postMessage(await run(job));
   } catch (thrown) {

@@ -42,8 +42,11 @@ const softwareWebGpu = [
   "--ignore-gpu-blocklist",
 ];
 
-/** @param {{ webgpu?: boolean }} options webgpu: offer WebGPU, computed in software */
-export function launchChromium({ webgpu = false } = {}) {
+/**
+ * @param {{ webgpu?: boolean, args?: string[] }} options webgpu: offer WebGPU, computed in software;
+ *   args: further switches
+ */
+export function launchChromium({ webgpu = false, args = [] } = {}) {
   return chromium.launch({
     executablePath: findChromium(),
     // As root Chromium's sandbox does not start.
@@ -51,6 +54,7 @@ export function launchChromium({ webgpu = false } = {}) {
       ...quiet,
       ...(process.getuid?.() === 0 ? ["--no-sandbox"] : []),
       ...(webgpu ? softwareWebGpu : []),
+      ...args,
     ],
   });
 }

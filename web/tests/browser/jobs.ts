@@ -1,11 +1,16 @@
 /** What tests/browser/parity.mjs can ask of a browser; the wire between it, its page and its worker. */
 
 import type {
+  CallName,
   DenoiseRequest,
   LoadRequest,
+  Notice,
   Problem,
   ProviderReport,
+  StorageReport,
+  TextRequest,
 } from "../../src/worker/protocol";
+import type { GpuEvent, WatchOrder } from "./gpulog";
 
 type ProviderName = ProviderReport["provider"];
 
@@ -17,11 +22,25 @@ export interface NoiseJob {
   sizes: number[];
 }
 
-/** Prompts through the bundle's tokenizer; the output holds `tokens_0`, `tokens_1`, ... */
+/**
+ * Prompts through the bundle's tokenizer; the output holds `tokens_0`, ... of the bare text, and `rows_0`
+ * and `weights_0`, `[chunks, max_length]`, ... as the text encoder reads it.
+ */
 export interface TokensJob {
   kind: "tokens";
   id: string;
   prompts: string[];
+}
+
+/** A sampler's whole run on a model that costs nothing (see `toyModel`); gives `latents`. */
+export interface SamplerJob {
+  kind: "sampler";
+  id: string;
+  sampler: string;
+  steps: number;
+  seed: number;
+  /** `[channels, height, width]` */
+  shape: [number, number, number];
 }
 
 /** One UNet call on exactly this graph and provider, without a golden check; gives `out_sample`. */
@@ -43,6 +62,8 @@ export interface StepJob {
   styles?: { name: string; strength: number }[];
   /** How often to run it for `milliseconds` (the median); 1 without it. */
   repeat?: number;
+  /** Runs before those; 0 without it. */
+  warmUp?: number;
 }
 
 /** Loads the bundle in the worker as the page does; gives the provider's report. */
@@ -59,12 +80,67 @@ export interface DenoiseJob {
   providers?: NonNullable<LoadRequest["providers"]>;
   /** A safetensors file with `prompt_embeds` and `negative_prompt_embeds`, `[1, tokens, width]`. */
   inputs: string;
-  request: Omit<DenoiseRequest, "promptEmbeds" | "negativePromptEmbeds" | "preview">;
+  request: Omit<DenoiseRequest, "promptEmbeds" | "negativePromptEmbeds" | "preview" | "start">;
+  /** Image-to-image over `start` of the inputs, with this strength. */
+  imageStrength?: number;
   /** Cancels when this step was reported. */
   cancelAfterStep?: number;
+  /** True without it. */
+  preview?: boolean;
+  /** In a worker of its own kind that logs what the GPU is asked for, or loses it. */
+  watch?: WatchOrder;
 }
 
-export type Job = NoiseJob | TokensJob | StepJob | LoadJob | DenoiseJob;
+/** Words to embeddings in the worker; gives `prompt_embeds` and `negative_prompt_embeds`. */
+export interface TextJob {
+  kind: "text";
+  id: string;
+  providers?: NonNullable<LoadRequest["providers"]>;
+  request: TextRequest;
+}
+
+/** Latents to a picture in the worker: `latents` of the inputs; gives `rgba [height, width, 4]`. */
+export interface DecodeJob {
+  kind: "decode";
+  id: string;
+  providers?: NonNullable<LoadRequest["providers"]>;
+  inputs: string;
+}
+
+/** A picture to latents in the worker: `rgba [height, width, 4]` of the inputs; gives `encoded`. */
+export interface EncodeJob extends Omit<DecodeJob, "kind"> {
+  kind: "encode";
+}
+
+/** Any call of the worker whose request and result are JSON; gives `value`. */
+export interface CallJob {
+  kind: "call";
+  id: string;
+  providers?: NonNullable<LoadRequest["providers"]>;
+  call: CallName;
+  request: unknown;
+  /** An input file that the request takes along as `bytes`, a Blob as a dropped file is. */
+  file?: string;
+}
+
+/** Reloads the page: another visit. */
+export interface ReloadJob {
+  kind: "reload";
+  id: string;
+}
+
+export type Job =
+  | CallJob
+  | ReloadJob
+  | NoiseJob
+  | TokensJob
+  | SamplerJob
+  | StepJob
+  | LoadJob
+  | DenoiseJob
+  | TextJob
+  | DecodeJob
+  | EncodeJob;
 
 /** What results.json holds for each job, in the order of the jobs. */
 export type JobResult =
@@ -75,8 +151,16 @@ export type JobResult =
       output?: string;
       milliseconds?: number;
       report?: ProviderReport;
+      storage?: StorageReport;
       /** Model calls that were reported. */
       steps?: number;
+      value?: unknown;
+      /** What was sent to the server meanwhile: `POST /path`; added by parity.mjs. */
+      sent?: string[];
+      /** Providers that failed on the way. */
+      notices?: Notice[];
+      /** Of a watched run. */
+      gpu?: GpuEvent[];
     }
   | { id: string; ok: false; problem: Problem; steps?: number };
 

@@ -46,10 +46,17 @@ try {
   page.on("console", (message) => console.error(`[${message.type()}] ${message.text()}`));
   page.on("pageerror", (error) => console.error(`[page] ${error.message}`));
   await page.goto(server.url);
-  await page.waitForFunction(() => window.runJob !== undefined);
+  const ready = () => page.waitForFunction(() => window.runJob !== undefined);
+  await ready();
   for (const job of jobs) {
     const began = performance.now();
-    const result = await page.evaluate((job) => window.runJob(job), job);
+    const before = server.sent.length;
+    if (job.kind === "reload") await page.reload().then(ready);
+    const result =
+      job.kind === "reload"
+        ? { id: job.id, ok: true }
+        : await page.evaluate((job) => window.runJob(job), job);
+    if (result.ok) result.sent = server.sent.slice(before);
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     console.error(
       `${job.kind} ${job.id}: ${result.ok ? "ok" : result.problem.message} (${seconds} s)`,

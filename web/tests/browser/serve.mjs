@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "vite";
 
 const web = fileURLToPath(new URL("../..", import.meta.url));
-const types = {
+export const types = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
   ".mjs": "text/javascript",
@@ -16,13 +16,13 @@ const types = {
   ".wasm": "application/wasm",
 };
 
-/** The harness page and what it loads: path -> text or bytes. */
-async function buildHarness() {
+/** A page of this folder and what it loads: path -> text or bytes. */
+export async function buildPage(name) {
   const { output } = await build({
     root: web,
-    configFile: join(web, "vite.config.ts"),
+    configFile: join(web, "build/harness.config.ts"),
     logLevel: "warn",
-    build: { write: false, rolldownOptions: { input: join(web, "tests/browser/harness.html") } },
+    build: { write: false, rolldownOptions: { input: join(web, "tests/browser", name) } },
   });
   return new Map(output.map((part) => [`/${part.fileName}`, part.code ?? part.source]));
 }
@@ -33,10 +33,11 @@ async function buildHarness() {
  * @param {{ bundle: string, inputs: string, out: string, isolated: boolean }} options
  *   bundle: the bundle's folder; inputs: the folder that `/inputs/NAME` is relative to; out: where
  *   POSTs to `/outputs/NAME` are written; isolated: whether pages get COOP and COEP
- * @returns {Promise<{ url: string, close(): void }>} url of the harness page
+ * @returns {Promise<{ url: string, sent: string[], close(): void }>} url of the harness page; sent:
+ *   every request that was no GET, as `POST /path`
  */
 export async function serve({ bundle, inputs, out, isolated }) {
-  const harness = await buildHarness();
+  const harness = await buildPage("harness.html");
   const folders = {
     bundle,
     ort: join(web, "node_modules/onnxruntime-web/dist"),
@@ -70,7 +71,9 @@ export async function serve({ bundle, inputs, out, isolated }) {
     else send(404, "nothing here");
   }
 
+  const sent = [];
   const server = createServer((request, response) => {
+    if (request.method !== "GET") sent.push(`${request.method} ${request.url}`);
     answer(request, response).catch((error) => {
       if (!response.headersSent) response.writeHead(error.code === "ENOENT" ? 404 : 500, headers);
       response.end(error.message);
@@ -78,6 +81,7 @@ export async function serve({ bundle, inputs, out, isolated }) {
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
   return {
+    sent,
     url: `http://127.0.0.1:${server.address().port}/tests/browser/harness.html`,
     close() {
       server.close();

@@ -3,7 +3,10 @@
 export const fromBase64 = (text: string) => new Uint8Array(Buffer.from(text, "base64"));
 
 /** A safetensors file with this header text, true or not, and this body. */
-export function safetensors(header: string, body: Uint8Array = new Uint8Array()): Uint8Array {
+export function safetensors(
+  header: string,
+  body: Uint8Array = new Uint8Array(),
+): Uint8Array<ArrayBuffer> {
   const text = new TextEncoder().encode(header);
   const file = new Uint8Array(8 + text.length + body.length);
   new DataView(file.buffer).setUint32(0, text.length, true);
@@ -16,7 +19,7 @@ export function safetensors(header: string, body: Uint8Array = new Uint8Array())
 export function floatFile(
   tensors: Record<string, { shape: number[]; data: ArrayLike<number> }>,
   metadata?: Record<string, string>,
-): Uint8Array {
+): Uint8Array<ArrayBuffer> {
   const header: Record<string, unknown> = metadata ? { __metadata__: metadata } : {};
   const parts: number[] = [];
   for (const [name, { shape, data }] of Object.entries(tensors)) {

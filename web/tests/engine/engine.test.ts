@@ -1,18 +1,18 @@
 import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { FileRef, Manifest, Slot } from "../../src/bundle/manifest.gen";
+import type { FileRef, Golden, Manifest, Slot } from "../../src/bundle/manifest.gen";
 import { Engine } from "../../src/engine/engine";
 import { goldenLora } from "../../src/engine/golden";
-import type { DenoiseRequest, LoadProgress } from "../../src/worker/protocol";
+import type { DenoiseRequest, LoadProgress, Notice } from "../../src/worker/protocol";
+import { mixedManifest } from "../manifest";
 import packs from "../vectors/packs.json";
 import samplers from "../vectors/samplers.json";
-import { tinyManifest } from "./bundle";
 import { floatFile } from "./bytes";
-import { type FakeGraph, openSessions, runs } from "./fakeort";
+import { type FakeGraph, heldTensors, openSessions, preparations, trouble } from "./fakeort";
 
-vi.mock("../../src/engine/runtimes", async () => {
+vi.mock("../../src/engine/runtimes", async (original) => {
   const { fakeOrt } = await import("./fakeort");
-  return { loadRuntime: async () => fakeOrt };
+  return { ...(await original<object>()), loadRuntime: async () => fakeOrt };
 });
 
 const slots = packs.slots as Slot[];
@@ -20,7 +20,7 @@ const text = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
 
 /** A bundle in memory; tests change it before it is opened. */
 class Bundle {
-  readonly manifest: Manifest = tinyManifest();
+  readonly manifest: Manifest = mixedManifest();
   private readonly contents = new Map<string, Uint8Array>();
   asked: string[] = [];
 
@@ -40,10 +40,15 @@ class Bundle {
       for (const graph of variant.graphs) {
         graph.shards = ["weights-shared.bin", shard];
         const name = `${variant.name}-${graph.compute}-${graph.attention}.onnx`;
-        graph.file = this.put(name, text({ shard } satisfies FakeGraph));
+        const inputs = ["sample", "timestep", "prepared.0"];
+        graph.file = this.put(name, text({ shard, inputs } satisfies FakeGraph));
+        const lora = variant.slots ? slots.flatMap((slot) => [slot.input_a, slot.input_b]) : [];
+        const prepare = { shard, inputs: ["encoder_hidden_states", ...lora] };
+        graph.prepare = this.put(`prepare-${name}`, text(prepare satisfies FakeGraph));
       }
       const sample = { shape: [2, 4, 1, 1], data: [1, 2, 3, 4, 5, 6, 7, 8] };
-      const lora = variant.slots ? [...goldenLora(variant.golden, slots).values()] : [];
+      const vector = variant.golden as Golden;
+      const lora = variant.slots ? [...goldenLora(vector, slots).values()] : [];
       const added = lora.flatMap(({ data }) => [...data]).reduce((sum, value) => sum + value, 0);
       const golden = floatFile({
         sample,
@@ -51,7 +56,7 @@ class Bundle {
         encoder_hidden_states: { shape: [2, 1, 3], data: Array(6).fill(0) },
         out_sample: { ...sample, data: sample.data.map((value) => value * (i + 2) + added) },
       });
-      variant.golden.file = this.put(variant.golden.file.url, golden);
+      vector.file = this.put(vector.file.url, golden);
     });
     packs.files.forEach((file, i) => {
       const style = this.manifest.styles?.[i];
@@ -69,12 +74,13 @@ class Bundle {
     return { url, bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
   }
 
-  putGraph(name: string, graph: FakeGraph): void {
+  putGraph(name: string, graph: Omit<FakeGraph, "inputs">): void {
     const [variant, compute, attention] = name.split("-");
     const found = this.manifest.unet
       .find((one) => one.name === variant)
       ?.graphs.find((one) => one.compute === compute && one.attention === attention);
-    if (found) found.file = this.put(found.file.url, text(graph));
+    const inputs = ["sample", "timestep", "prepared.0"];
+    if (found) found.file = this.put(found.file.url, text({ ...graph, inputs }));
   }
 
   readonly fetch = async (url: string): Promise<Response> => {
@@ -91,7 +97,7 @@ beforeEach(() => {
   bundle = new Bundle();
   vi.stubGlobal("fetch", bundle.fetch);
   openSessions.clear();
-  runs.length = 0;
+  preparations.length = 0;
 });
 afterEach(() => vi.unstubAllGlobals());
 
@@ -124,6 +130,7 @@ describe("opening", () => {
       "golden-base.safetensors",
       "weights-shared.bin",
       "weights-base.bin",
+      "prepare-base-fp32-fused.onnx",
       "base-fp32-fused.onnx",
     ]);
   });
@@ -146,9 +153,14 @@ describe("opening", () => {
     const engine = await open();
     expect(engine.report.refused.at(-1)).toMatchObject({ provider: "wasm", compute: "fp32" });
     expect(engine.report.refused.at(-1)?.reason).toMatch(/fused attention is .* from PyTorch/);
-    expect(bundle.asked.slice(-2)).toEqual(["base-fp32-fused.onnx", "base-fp32-plain.onnx"]);
+    const graphs = bundle.asked.filter((name) => name.endsWith(".onnx"));
+    expect(graphs).toEqual([
+      "prepare-base-fp32-fused.onnx",
+      "base-fp32-fused.onnx",
+      "base-fp32-plain.onnx", // its prepare graph has the bytes of the fused one's here
+    ]);
     expect(bundle.asked.filter((name) => name.startsWith("weights"))).toHaveLength(2);
-    expect(openSessions.size).toBe(1);
+    expect(openSessions.size).toBe(2); // the graph in use: prepare and step
   });
 
   test("no provider that computes rightly: a problem with each reason", async () => {
@@ -177,37 +189,27 @@ describe("denoising", () => {
     expect(base.latents.shape).toEqual([1, 4, 2, 3]);
     expect(zero.latents.data).toEqual(base.latents.data);
     expect(styled.latents.data).not.toEqual(base.latents.data);
-    expect(bundle.asked.filter((name) => name.endsWith(".onnx"))).toHaveLength(1);
+    expect(bundle.asked.filter((name) => name.endsWith(".onnx"))).toHaveLength(2);
     expect(bundle.asked.filter((name) => name === "ddim.json")).toHaveLength(1);
   });
 
-  test("LoRA inputs are made once for a run, and kept for the next with the same styles", async () => {
+  test("a picture is prepared once, with all its styles, and what it held is let go", async () => {
     const engine = await open();
-    runs.length = 0;
-    await engine.denoise(
+    preparations.length = 0;
+    const both = (ghibli: number) =>
       picture([
-        ["ghibli", 0.8],
+        ["ghibli", ghibli],
         ["gothic", 0.3],
-      ]),
-    );
-    await engine.denoise(
-      picture(
-        [
-          ["ghibli", 0.8],
-          ["gothic", 0.3],
-        ],
-        { seed: 4 },
-      ),
-    );
-    expect(new Set(runs.map((feeds) => feeds["one.lora_A"]))).toHaveProperty("size", 1);
-    expect(runs[0]?.["one.lora_A"]?.dims).toEqual([3, 5]); // ranks 2 and 3
-    await engine.denoise(
-      picture([
-        ["ghibli", 0.7],
-        ["gothic", 0.3],
-      ]),
-    );
-    expect(new Set(runs.map((feeds) => feeds["one.lora_A"]))).toHaveProperty("size", 2);
+      ]);
+    await engine.denoise(both(0.8));
+    expect(preparations).toHaveLength(1);
+    expect(preparations[0]?.["one.lora_A"]?.dims).toEqual([3, 5]); // ranks 2 and 3
+    await engine.denoise({ ...both(0.8), seed: 4 });
+    await engine.denoise(both(0.7));
+    const [first, second, third] = preparations.map((feeds) => feeds["one.lora_B"]?.data);
+    expect(second).toBe(first); // the stacked LoRA of the last picture serves the next
+    expect(third).not.toEqual(first);
+    expect(heldTensors).toBe(0);
   });
 
   test("previews come when asked for, one for each step", async () => {
@@ -230,6 +232,25 @@ describe("denoising", () => {
     expect((await first).latents.data).toHaveLength(24);
   });
 
+  test("out of memory in a step: the same picture, begun again on the next provider", async () => {
+    vi.stubGlobal("crossOriginIsolated", true);
+    vi.stubGlobal("navigator", { hardwareConcurrency: 2, userAgent: "test" });
+    const engine = await open();
+    const expected = await engine.denoise(picture([["ghibli", 0.8]]));
+    expect(expected.provider.threads).toBe(2);
+    trouble.next = new RangeError("Array buffer allocation failed");
+    const notices: Notice[] = [];
+    const onNotice = (notice: Notice) => notices.push(notice);
+    const moved = await engine.denoise(picture([["ghibli", 0.8]]), { onNotice });
+    expect(moved.latents.data).toEqual(expected.latents.data);
+    expect(moved.provider.threads).toBe(1);
+    expect(moved.provider.refused.at(-1)?.reason).toMatch(/memory ran out .*allocation failed/);
+    expect(notices).toMatchObject([{ kind: "memory", from: { threads: 2 }, to: { threads: 1 } }]);
+    expect(engine.report.threads).toBe(1);
+    expect(openSessions.size).toBe(2);
+    expect(heldTensors).toBe(0);
+  });
+
   test("after a failed request the next one is answered", async () => {
     const engine = await open();
     await expect(engine.denoise(picture([], { steps: 51 }))).rejects.toThrow(/no table for 51/);
@@ -246,6 +267,7 @@ describe("merged styles", () => {
     expect(bundle.asked.filter((name) => name !== "ddim.json")).toEqual([
       "golden-ink.safetensors",
       "weights-ink.bin",
+      "prepare-ink-fp32-fused.onnx",
       "ink-fp32-fused.onnx",
     ]);
     const base = await engine.denoise(picture([["ink", 0]]));
@@ -253,7 +275,22 @@ describe("merged styles", () => {
     expect((await engine.denoise(picture([["ink", 0.8]]))).latents.data).toEqual(
       merged.latents.data,
     );
-    expect(bundle.asked).toHaveLength(4);
+    expect(bundle.asked).toHaveLength(5);
+  });
+
+  test("without a golden vector they run as the base does, and only so", async () => {
+    for (const variant of bundle.manifest.unet.slice(1)) variant.golden = null;
+    bundle.putGraph("base-fp32-fused", { shard: "weights-base.bin", factor: 1.001 });
+    bundle.putGraph("oil-fp32-plain", { shard: "", refuses: "out of memory" });
+    const engine = await open();
+    bundle.asked = [];
+    const merged = await engine.denoise(picture([["ink", 0.8]]));
+    expect(merged.provider).toEqual(engine.report);
+    expect(bundle.asked.filter((name) => name.endsWith(".onnx"))).toEqual([
+      "prepare-ink-fp32-plain.onnx",
+      "ink-fp32-plain.onnx",
+    ]);
+    await expect(engine.denoise(picture([["oil", 0.8]]))).rejects.toThrow(/out of memory/);
   });
 
   test("of a large model only the variant in use is held", async () => {
@@ -261,9 +298,9 @@ describe("merged styles", () => {
     bundle.manifest.shards.vae = vae;
     const engine = await open();
     const merged = await engine.denoise(picture([["ink", 0.8]]));
-    expect(openSessions.size).toBe(1);
+    expect(openSessions.size).toBe(2);
     const base = await engine.denoise(picture());
-    expect(openSessions.size).toBe(1);
+    expect(openSessions.size).toBe(2);
     expect(base.latents.data).not.toEqual(merged.latents.data);
     expect(engine.report.provider).toBe("wasm");
   });
@@ -274,6 +311,63 @@ describe("merged styles", () => {
     bundle.asked = [];
     await engine.denoise(picture([["oil", 0.8]]));
     expect(bundle.asked).toEqual(["ddim.json"]);
+  });
+});
+
+describe("a prefetch that has its turn", () => {
+  /** Oil's shard does not come before it is given up. */
+  const openWithSlowOil = async () => {
+    const engine = await open();
+    vi.stubGlobal("fetch", (url: string, init: RequestInit) => {
+      if (!url.endsWith("weights-oil.bin")) return bundle.fetch(url);
+      return new Promise<Response>((_, reject) => {
+        init.signal?.addEventListener("abort", () => reject(init.signal?.reason));
+      });
+    });
+    return engine;
+  };
+
+  test("is heard of by a request that waits for it, which can be cancelled at once", async () => {
+    const engine = await openWithSlowOil();
+    void engine.prefetchStyle("oil");
+    const controller = new AbortController();
+    const stage = await new Promise((resolve, reject) => {
+      const onProgress = ({ stage }: LoadProgress) => resolve(stage);
+      const hooks = { signal: controller.signal, onProgress };
+      engine.denoise(picture([["oil", 0.8]]), hooks).catch(reject);
+    });
+    expect(stage).toBe("checking");
+    const waiting = engine.denoise(picture([["oil", 0.8]]), { signal: controller.signal });
+    controller.abort();
+    await expect(waiting).rejects.toMatchObject({ code: "cancelled" });
+  });
+
+  test("gives it up when it is cancelled, and the next request is answered", async () => {
+    const engine = await openWithSlowOil();
+    const controller = new AbortController();
+    const ahead = engine.prefetchStyle("oil", { signal: controller.signal });
+    const next = engine.denoise(picture());
+    controller.abort();
+    await expect(ahead).rejects.toMatchObject({ code: "cancelled" });
+    expect((await next).latents.data).toHaveLength(24);
+  });
+
+  test("keeps it while a request behind it gives up", async () => {
+    const engine = await openWithSlowOil();
+    const [prefetch, impatient] = [new AbortController(), new AbortController()];
+    const ahead = engine.prefetchStyle("oil", { signal: prefetch.signal });
+    const second = engine.denoise(picture(), { signal: impatient.signal });
+    let answered = false;
+    const third = engine.denoise(picture()).then(() => {
+      answered = true;
+    });
+    impatient.abort();
+    await expect(second).rejects.toMatchObject({ code: "cancelled" });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(answered).toBe(false);
+    prefetch.abort();
+    await expect(ahead).rejects.toMatchObject({ code: "cancelled" });
+    await third;
   });
 });
 

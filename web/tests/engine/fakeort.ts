@@ -7,6 +7,7 @@
 /** What a graph's bytes say; also what makes it fail. */
 export interface FakeGraph {
   shard: string;
+  inputs: string[];
   factor?: number;
   /** The message that creating a session throws. */
   refuses?: string;
@@ -16,8 +17,13 @@ type Feeds = Record<string, { data: Float32Array; dims: number[] }>;
 
 /** Sessions that were created and not released. */
 export const openSessions = new Set<FakeSession>();
-/** Feeds of all runs since the last reset. */
-export const runs: Feeds[] = [];
+/** Prepared tensors that were not disposed of. */
+export let heldTensors = 0;
+/** What was fed to prepare graphs since the last reset. */
+export const preparations: Feeds[] = [];
+
+/** What the next run of a step graph throws, once. */
+export const trouble: { next?: Error } = {};
 
 class FakeSession {
   constructor(
@@ -38,13 +44,28 @@ class FakeSession {
     return new FakeSession(parsed, shard.data[0] as number);
   }
 
+  get inputNames(): string[] {
+    return this.graph.inputs;
+  }
+
   async run(feeds: Feeds) {
-    runs.push(feeds);
-    const { sample, timestep: _, encoder_hidden_states: __, ...lora } = feeds;
-    const styles = Object.values(lora).flatMap(({ data }) => [...data]);
-    const added = styles.reduce((sum, value) => sum + value, 0);
+    const unknown = Object.keys(feeds).filter((name) => !this.graph.inputs.includes(name));
+    if (unknown.length) throw new Error(`invalid input ${unknown}`);
+    const { sample, "prepared.0": prepared, encoder_hidden_states: _, ...lora } = feeds;
+    if (!sample) {
+      const styles = Object.values(lora).flatMap(({ data }) => [...data]);
+      const added = styles.reduce((sum, value) => sum + value, 0);
+      const data = Float32Array.of(added);
+      preparations.push(feeds);
+      heldTensors++;
+      return { "prepared.0": { data, dims: [1], dispose: () => heldTensors-- } };
+    }
+    const { next } = trouble;
+    delete trouble.next;
+    if (next) throw next;
+    const added = (prepared as Feeds[string]).data[0] as number;
     const scale = this.weight * (this.graph.factor ?? 1);
-    const output = (sample as Feeds[string]).data.map((value) => value * scale + added);
+    const output = sample.data.map((value) => value * scale + added);
     return { out_sample: { getData: async () => output } };
   }
 

@@ -1,13 +1,12 @@
 import { expect, test } from "vitest";
+import type { Golden } from "../../src/bundle/manifest.gen";
 import { goldenLora, readGolden, relativeError } from "../../src/engine/golden";
 import { NoiseGenerator } from "../../src/engine/noise";
+import { mixedManifest } from "../manifest";
 import packs from "../vectors/packs.json";
-import { tinyManifest } from "./bundle";
 import { floatFile } from "./bytes";
 
-const golden = tinyManifest().unet[0]?.golden as NonNullable<
-  ReturnType<typeof tinyManifest>["unet"][0]
->["golden"];
+const golden = mixedManifest().unet[0]?.golden as Golden;
 
 test("the error is the largest difference over the largest reference value", () => {
   const expected = Float32Array.of(1, -4, 2);

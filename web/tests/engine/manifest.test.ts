@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { loadManifest } from "../../src/engine/manifest";
-import { tinyManifest } from "./bundle";
+import { mixedManifest } from "../manifest";
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -10,27 +10,27 @@ const loaded = (body: string, status = 200) => {
 };
 
 test("a manifest of this version is read, unknown keys and all", async () => {
-  const manifest = { ...tinyManifest(), added_later: 1 };
+  const manifest = { ...mixedManifest(), added_later: 1 };
   expect(await loaded(JSON.stringify(manifest))).toEqual(manifest);
 });
 
 test.each([
   [
     "another version",
-    { ...tinyManifest(), schema_version: 2 },
+    { ...mixedManifest(), schema_version: 2 },
     /version 2; this page reads version 1/,
   ],
   ["no version", {}, /of version unknown/],
-  ["a missing part", { ...tinyManifest(), unet: undefined }, /unet is missing/],
-  ["a wrong type", { ...tinyManifest(), samplers: {} }, /samplers is not of type array/],
+  ["a missing part", { ...mixedManifest(), unet: undefined }, /unet is missing/],
+  ["a wrong type", { ...mixedManifest(), samplers: {} }, /samplers is not of type array/],
   [
     "a path upwards",
-    { ...tinyManifest(), slots: { url: "../slots.json", bytes: 1, sha256: "a".repeat(64) } },
+    { ...mixedManifest(), slots: { url: "../slots.json", bytes: 1, sha256: "a".repeat(64) } },
     /slots.url has a form that is not allowed/,
   ],
   [
     "an unknown precision",
-    { ...tinyManifest(), unet: [{ ...tinyManifest().unet[0], graphs: [{ compute: "fp8" }] }] },
+    { ...mixedManifest(), unet: [{ ...mixedManifest().unet[0], graphs: [{ compute: "fp8" }] }] },
     /unet\[0\].graphs\[0\]/,
   ],
 ])("%s is a problem that names the place", async (_, manifest, message) => {

@@ -1,13 +1,15 @@
 import { describe, expect, test } from "vitest";
 import { type Device, listCandidates, threadsFor } from "../../src/engine/providers";
-import { graph, tinyManifest } from "./bundle";
+import { graph, mixedManifest } from "../manifest";
 
-const variant = tinyManifest().unet[0] as NonNullable<ReturnType<typeof tinyManifest>["unet"][0]>;
+const variant = mixedManifest().unet[0] as NonNullable<ReturnType<typeof mixedManifest>["unet"][0]>;
 const gpu = { shaderF16: true, software: false };
 const device = (changes: Partial<Device> = {}): Device => ({
   webgpu: gpu,
+  webnn: false,
   isolated: true,
   cores: 4,
+  identity: "test",
   ...changes,
 });
 const named = (found: ReturnType<typeof listCandidates>) =>
@@ -48,6 +50,14 @@ describe("candidates, in the order of trying", () => {
       "webgpu fp16",
       "jsep fp16",
     ]);
+  });
+
+  test("WebNN comes before WASM where the browser has it, and only there", () => {
+    const only = { ...variant, graphs: [graph("fp16", "fused", ["webnn"])] };
+    expect(named(listCandidates(only, device({ webnn: true })))).toEqual(["webnn fp16 fused 1"]);
+    expect(listCandidates(only, device()).candidates).toEqual([]);
+    const asked = listCandidates(only, device(), [{ provider: "webnn" }]);
+    expect(asked.refused[0]?.reason).toBe("this browser offers no WebNN");
   });
 
   test("no GPU, or one in software: WASM, unless it is asked for", () => {

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { checkRequest, planStyles, samplerNamed } from "../../src/engine/requests";
 import type { DenoiseRequest } from "../../src/worker/protocol";
-import { tinyManifest } from "./bundle";
+import { fakeManifest, mixedManifest, style } from "../manifest";
 
-const manifest = tinyManifest();
+const manifest = mixedManifest();
 const choice = (name: string, strength: number) => ({ name, strength });
 
 describe("styles", () => {
@@ -15,6 +15,11 @@ describe("styles", () => {
       ["gothic", -0.3],
     ]);
     expect(merged).toBeUndefined();
+  });
+
+  test("one of the text encoder alone is nothing to the UNet", () => {
+    const words = fakeManifest([style("words", { models: ["text_encoder"] })]);
+    expect(planStyles(words, [choice("words", 1)]).external).toEqual([]);
   });
 
   test("a merged style goes alone, at the strength it was merged with", () => {
@@ -64,9 +69,46 @@ describe("requests", () => {
     ["promptEmbeds", { promptEmbeds: embeds([1, 5, 4]) }],
     ["promptEmbeds", { promptEmbeds: { data: new Float32Array(2), shape: [1, 5, 3] } }],
     ["negativePromptEmbeds", { negativePromptEmbeds: embeds([1, 6, 3]) }],
+    ["guidanceRange", { guidanceRange: [0.5, 0.2] as [number, number] }],
+    ["cacheInterval", { cacheInterval: 0 }],
+    ["cacheInterval", { cacheInterval: 1.5 }],
+    ["guidanceRange", { guidanceRange: [Number.NaN, 1] as [number, number] }],
+    ["start", { start: { latents: embeds([1, 4, 4, 6]), strength: 0 } }],
+    ["start", { start: { latents: embeds([1, 4, 4, 6]), strength: 1.1 } }],
+    ["start", { start: { latents: embeds([1, 4, 6, 4]), strength: 0.5 } }],
+    ["start", { start: { latents: embeds([1, 12, 4, 6]), strength: 0.5 } }],
   ])("a wrong %s is named", (where, change) => {
     expect(() => checkRequest(manifest, { ...request, ...change })).toThrow(
       expect.objectContaining({ code: "request", where }) as Error,
+    );
+  });
+
+  test("a size that the UNet cannot halve is refused with the one it can", () => {
+    const model = { ...manifest.model, latent_multiple: 4 };
+    expect(() => checkRequest({ ...manifest, model }, request)).toThrow(
+      "The latent width must be a multiple of 4.",
+    );
+  });
+
+  test("a picture to begin over may be latents, or their mean and deviation", () => {
+    for (const channels of [4, 8]) {
+      const start = { latents: embeds([1, channels, 4, 6]), strength: 0.5 };
+      expect(() => checkRequest(manifest, { ...request, start })).not.toThrow();
+    }
+  });
+
+  test("a model that is told the guidance has no calls without it", () => {
+    const told = { ...manifest, model: { ...manifest.model, guidance_frequencies: [1] } };
+    expect(() => checkRequest(told, { ...request, guidanceRange: [0, 1] })).not.toThrow();
+    expect(() => checkRequest(told, { ...request, guidanceRange: [0, 0.5] })).toThrow(
+      "leave the range out",
+    );
+  });
+
+  test("an inpainting model is refused before anything is run", () => {
+    const model = { ...manifest.model, in_channels: 9 };
+    expect(() => checkRequest({ ...manifest, model }, request)).toThrow(
+      /scenes is an inpainting model.*python -m runtime generate/,
     );
   });
 

@@ -1,22 +1,23 @@
 import { expect, test } from "vitest";
-import { tableFor, weightedSum } from "../../src/engine/samplers";
+import { arrays } from "../../src/engine/arithmetic";
+import { partsOf, tableFor } from "../../src/engine/samplers";
 
 const history = { x: [Float32Array.of(1, 2)], e: [Float32Array.of(10, 20)], z: [] };
 
-test("a row is the weighted sum of its terms", () => {
-  const sum = weightedSum(
+test("a row is the weighted sum of its terms", async () => {
+  const parts = partsOf(
     [
       ["x", 0, 0.5],
       ["e", 0, -0.1],
     ],
     history,
   );
-  expect([...sum]).toEqual([-0.5, -1]);
+  expect(await arrays.read(arrays.weightedSum(parts))).toEqual(Float32Array.of(-0.5, -1));
 });
 
 test("a row that looks ahead is refused", () => {
-  expect(() => weightedSum([["z", 0, 1]], history)).toThrow(/z0 too early/);
-  expect(() => weightedSum([], history)).toThrow(/without terms/);
+  expect(() => partsOf([["z", 0, 1]], history)).toThrow(/z0 too early/);
+  expect(() => partsOf([], history)).toThrow(/without terms/);
 });
 
 test("a step count without a table is refused with the range", () => {

@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
 import { faultIn } from "../../src/bundle/validate";
+import { mixedManifest } from "../manifest";
 import samplers from "../vectors/samplers.json";
-import { tinyManifest } from "./bundle";
 
 const tables = { name: "ddim", tables: { "6": samplers[1]?.table } };
 
 test("right files have no fault", () => {
-  expect(faultIn(tinyManifest(), "Manifest")).toBeUndefined();
+  expect(faultIn(mixedManifest(), "Manifest")).toBeUndefined();
   expect(faultIn(tables, "SamplerTables")).toBeUndefined();
 });
 
@@ -23,7 +23,7 @@ test.each([
 });
 
 test("what may be null may be null", () => {
-  const manifest = tinyManifest();
+  const manifest = mixedManifest();
   const [style] = manifest.styles ?? [];
   expect(faultIn({ ...manifest, styles: [{ ...style, pack: null }] }, "Manifest")).toBeUndefined();
 });

@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { speak, startI18n } from "../../src/i18n";
 import { App } from "../../src/page/App";
 import { Trouble } from "../../src/page/problem";
-import { fakeManifest, style } from "./fake/manifest";
-import { type Asked, type Fake, fakeServices } from "./fake/services";
+import { fakeManifest, mergedStyle, style } from "../manifest";
+import { type Asked, type Fake, fakeServices, report } from "./fake/services";
 
 // A machine that trains a model beside the tests takes its time.
 vi.setConfig({ testTimeout: 120_000 });
@@ -76,6 +76,7 @@ describe("opening", () => {
         file: "weights-0.bin",
         loadedBytes: 12_300_000,
         totalBytes: 24_600_000,
+        storedBytes: 0,
       }),
     );
     expect(byId("progress").textContent).toContain("12.3 MB of 24.6 MB");
@@ -85,6 +86,22 @@ describe("opening", () => {
     missing("progress");
     expect(byId("provider").textContent).toBe("WASM · fp32 · 2 threads — 1.1e-6 from PyTorch");
     expect(screen.getByText("No GPU adapter was offered.")).toBeDefined();
+  });
+
+  test("says what comes from this device, what is waited for, and what is not kept", async () => {
+    const { fake } = await open();
+    const bytes = { loadedBytes: 2e6, totalBytes: 2e6, storedBytes: 2e6 };
+    const progress = { stage: "shards", file: "weights-0.bin", ...bytes } as const;
+    await act(async () => fake.loads[0]?.onProgress?.({ ...progress, storage: "opfs" }));
+    expect(byId("progress").textContent).toContain("kept on this device");
+    const waiting = { ...progress, storedBytes: 0, waiting: "tab", storage: "memory" } as const;
+    await act(async () => fake.loads[0]?.onProgress?.(waiting));
+    expect(byId("progress").textContent).toContain("another tab is downloading it");
+    expect(byId("progress").textContent).toContain("for this visit only");
+    const kept = { kind: "memory", reason: "quota", persisted: false, offline: true } as const;
+    await act(async () => fake.finishLoad({ ok: true, value: { report, storage: kept } }));
+    expect(byId("storage").textContent).toContain("there is no room for it");
+    expect(byId("storage").textContent).toContain("The server does not answer");
   });
 
   test("says what is damaged and where, and begins anew on Retry", async () => {
@@ -116,6 +133,34 @@ describe("opening", () => {
   });
 });
 
+test("waits for a server that is getting ready, and says so", async () => {
+  const fake = fakeServices();
+  let open = () => {};
+  fake.server.ready = (_, onWait) => {
+    onWait("the bundle is being verified");
+    return new Promise((resolve) => {
+      open = resolve;
+    });
+  };
+  render(<App services={fake} />);
+  const line = await screen.findByText("The server is getting ready");
+  expect(line.parentElement?.textContent).toContain("the bundle is being verified");
+  missing("error");
+  expect(fake.loads).toHaveLength(0);
+  await act(async () => open());
+  await waitFor(() => expect(fake.loads).toHaveLength(1));
+});
+
+test("a style is fetched ahead while it is on", async () => {
+  const { fake, user } = await openReady();
+  await user.click(byId("style-miyazaki"));
+  await user.click(byId("style-gothic"));
+  const names = fake.prefetches.map(({ name }) => name);
+  expect(names).toEqual(["miyazaki", "gothic"]);
+  const over = fake.prefetches.map(({ hooks }) => hooks.signal?.aborted);
+  expect(over).toEqual([true, false]);
+});
+
 describe("painting", () => {
   test("sends the trigger words, shows steps, a preview and the picture", async () => {
     const page = await openReady();
@@ -124,12 +169,16 @@ describe("painting", () => {
     await user.click(byId("generate"));
     const { request, hooks, finish } = await asked(fake, 1);
     expect(fake.words).toEqual([
-      { prompt: "miyazaki style, a castle, clouds, green hills, day", negativePrompt: "" },
+      {
+        prompt: "miyazaki style, a castle, clouds, green hills, day",
+        negativePrompt: "",
+        styles: [],
+      },
     ]);
     expect(request).toMatchObject({
       styles: [{ name: "miyazaki", strength: 0.8 }],
       seed: 1,
-      steps: 20,
+      steps: 25,
       guidanceScale: 4,
       sampler: "ddim",
       height: 16,
@@ -137,9 +186,9 @@ describe("painting", () => {
       preview: true,
     });
     const preview = { rgba: new Uint8ClampedArray(16 * 16 * 4), width: 16, height: 16 };
-    await act(async () => hooks.onStep?.({ step: 7, steps: 20, milliseconds: 500, preview }));
-    expect(byId("progress").textContent).toContain("Step 7 of 20");
-    expect(byId("progress").textContent).toContain("7 sec left");
+    await act(async () => hooks.onStep?.({ step: 7, steps: 25, milliseconds: 500, preview }));
+    expect(byId("progress").textContent).toContain("Step 7 of 25");
+    expect(byId("progress").textContent).toContain("9 sec left");
     byId("preview");
     await act(async () => finish());
     expect(byId("result").getAttribute("src")).toMatch(/^blob:/);
@@ -164,7 +213,7 @@ describe("painting", () => {
     await write("steps", "4");
     await user.click(byId("style-miyazaki"));
     const { request } = await paint(page);
-    expect(page.fake.words).toEqual([{ prompt: "a lake", negativePrompt: "fog" }]);
+    expect(page.fake.words).toEqual([{ prompt: "a lake", negativePrompt: "fog", styles: [] }]);
     expect(request).toMatchObject({
       styles: [],
       seed: 4294967295,
@@ -174,12 +223,12 @@ describe("painting", () => {
     });
   });
 
-  test("says when the prompt was too long to be read whole", async () => {
-    const page = await openReady();
-    await page.user.click(byId("prompt"));
-    await page.user.paste(", a castle".repeat(30));
-    await paint(page);
-    screen.getByText("The prompt is too long: its last 5 word pieces were not read.");
+  test("an example becomes the prompt at one click", async () => {
+    const page = await open();
+    const [castle, lighthouse] = screen.getAllByTestId("example");
+    expect(castle?.getAttribute("aria-pressed")).toBe("true");
+    await page.user.click(lighthouse as HTMLElement);
+    expect(byId("prompt")).toHaveProperty("value", "a lighthouse, sea, sunset");
   });
 
   test("takes no number that cannot be", async () => {
@@ -206,6 +255,27 @@ describe("painting", () => {
     expect(page.fake.loads).toHaveLength(1);
   });
 
+  test("asks again when a style reads the words otherwise, with a slider of its own", async () => {
+    const ink = style("ink", { models: ["unet", "text_encoder"] });
+    const page = await openReady(
+      fakeServices(fakeManifest([ink, style("plain", { trigger_words: [] })])),
+    );
+    await paint(page);
+    byId("strength-ink").focus();
+    await page.user.keyboard("{ArrowRight}");
+    await paint(page);
+    byId("strength-ink-words").focus();
+    await page.user.keyboard("{ArrowLeft}");
+    const { request } = await paint(page);
+    expect(request.styles).toEqual([{ name: "ink", strength: 0.85 }]);
+    const sent = page.fake.words.map(({ styles }) => styles);
+    expect(sent).toEqual([0.8, 0.85, 0.8].map((te) => [{ name: "ink", te }]));
+    await page.user.click(byId("style-plain"));
+    missing("strength-plain-words");
+    await paint(page);
+    expect(page.fake.words).toHaveLength(3);
+  });
+
   test("at strength 0 sends no trigger words", async () => {
     const page = await openReady();
     byId("strength-miyazaki").focus();
@@ -213,7 +283,7 @@ describe("painting", () => {
     expect(screen.queryByText("miyazaki style")).toBeNull();
     await paint(page);
     expect(page.fake.words).toEqual([
-      { prompt: "a castle, clouds, green hills, day", negativePrompt: "" },
+      { prompt: "a castle, clouds, green hills, day", negativePrompt: "", styles: [] },
     ]);
   });
 
@@ -234,6 +304,45 @@ describe("painting", () => {
     await user.dblClick(byId("generate"));
     await asked(fake, 1);
     expect(fake.asked[0]?.hooks.signal?.aborted).toBe(false);
+  });
+
+  test("begins the same picture again after a cancel, though the worker has not let go", async () => {
+    const { fake, user } = await openReady();
+    fake.deaf = true;
+    await user.click(byId("generate"));
+    const first = await asked(fake, 1);
+    await user.click(byId("cancel"));
+    await user.click(byId("generate"));
+    const problem = { code: "cancelled", message: "Cancelled." } as const;
+    await act(async () => first.finish({ ok: false, problem }));
+    const second = await asked(fake, 2);
+    await act(async () => second.finish());
+    byId("result");
+    missing("progress");
+  });
+
+  test("says what computed the picture that is shown", async () => {
+    const { fake, user } = await openReady();
+    await user.click(byId("generate"));
+    const order = await asked(fake, 1);
+    const latents = { data: new Float32Array(4), shape: [1, 4, 1, 1] };
+    const provider = { ...report, provider: "webgpu", compute: "fp16", error: 2e-3 } as const;
+    await act(async () =>
+      order.finish({ ok: true, value: { latents, milliseconds: 1, provider } }),
+    );
+    expect(byId("provider").textContent).toBe("WebGPU · fp16 — 2.0e-3 from PyTorch");
+  });
+
+  test("says that the GPU was lost and what began the picture again", async () => {
+    const { fake, user } = await openReady();
+    await user.click(byId("generate"));
+    const order = await asked(fake, 1);
+    const from = { provider: "webgpu", compute: "fp16", threads: 1 } as const;
+    order.hooks.onNotice?.({ kind: "lost", from, to: report, reason: "driver reset" });
+    await act(async () => order.finish());
+    screen.getByText(
+      "The GPU was taken away (driver reset). The picture was begun again on WASM fp32.",
+    );
   });
 
   test("can be cancelled", async () => {
@@ -266,16 +375,27 @@ describe("painting", () => {
     byId("result");
   });
 
-  test("opens the studio anew when the worker has fallen over", async () => {
-    const { fake, user } = await openReady();
-    await user.click(byId("generate"));
-    const order = await asked(fake, 1);
-    const problem = { code: "internal", message: "The denoising worker stopped." } as const;
-    await act(async () => order.finish({ ok: false, problem }));
-    await user.click(byId("retry"));
-    missing("error");
-    await waitFor(() => expect(fake.loads).toHaveLength(2));
-  });
+  test.each(["internal", "network", "damaged", "manifest", "wrong-base"] as const)(
+    "Retry after “%s” opens the bundle as it is now",
+    async (code) => {
+      const { fake, user } = await openReady();
+      await user.click(byId("dice")); // a choice, which outlives the bundle
+      await user.click(byId("generate"));
+      const order = await asked(fake, 1);
+      await act(async () => order.finish({ ok: false, problem: { code, message: "Oh." } }));
+      fake.loadManifest = async () => fakeManifest([style("miyazaki"), style("ink")]);
+      await user.click(byId("retry"));
+      missing("error");
+      await waitFor(() => expect(fake.loads).toHaveLength(2));
+      await act(async () => fake.finishLoad());
+      missing("style-gothic");
+      await user.click(byId("style-ink"));
+      await user.click(byId("generate"));
+      const { request } = await asked(fake, 2);
+      expect(request.styles.map(({ name }) => name)).toEqual(["miyazaki", "ink"]);
+      expect(fake.words).toHaveLength(2);
+    },
+  );
 
   test("shows the worker's own words for a style of another base", async () => {
     const { fake, user } = await openReady();
@@ -325,7 +445,7 @@ describe("live", () => {
 });
 
 test("a merged style has no slider, but a mark", async () => {
-  const merged = style("ukiyo", { title: "Ukiyo-e", kind: "merged", merged_strength: 0.9 });
+  const merged = mergedStyle("ukiyo", 0.9);
   const { user } = await open(fakeServices(fakeManifest([merged, style("gothic")])));
   screen.getByText("fixed at 0.9");
   missing("strength-ukiyo");

@@ -35,7 +35,9 @@ const text: [string, string][] = [
   ["ink-soft", "danger-wash"],
   ["ink-soft", "line"], // the disabled Generate button
   ["accent-strong", "sheet"],
+  ["accent-strong", "paper"],
   ["accent-strong", "accent-wash"],
+  ["ink", "mat"],
   ["on-accent", "accent"],
   ["on-accent", "accent-strong"],
 ];
@@ -47,6 +49,11 @@ const marks: [string, string][] = [
   ["accent", "sheet"],
   ["danger", "paper"],
   ["danger", "danger-wash"],
+  ["accent-strong", "accent-wash"],
+  ...[1, 2, 3, 4, 5].flatMap((number): [string, string][] => [
+    [`share-${number}`, "paper"],
+    [`share-${number}`, "sheet"],
+  ]),
 ];
 
 describe.each(["light", "dark"] as const)("WCAG AA contrast, %s", (scheme) => {

@@ -9,6 +9,7 @@
 
 import assert from "node:assert/strict";
 import { launchChromium } from "../browser/chromium.mjs";
+import { pixelsOf } from "./visitor.mjs";
 
 const url = process.argv[2];
 if (!url) throw new Error("Name the server: node tests/page/e2e.mjs http://127.0.0.1:8000/");
@@ -25,8 +26,8 @@ const testIds = {
   strength: `[data-testid=strength-${style.name}]`,
 };
 
-/** A new visitor; `routes` stand between browser and server. */
-async function visit(routes = {}, options = {}) {
+/** A new visitor; `routes` stand between browser and server; `mode` is who does what. */
+async function visit(routes = {}, { mode = "server", hash = "", ...options } = {}) {
   const context = await browser.newContext({ locale: "en-US", ...options });
   const tab = await context.newPage();
   tab.setDefaultTimeout(120_000);
@@ -35,7 +36,7 @@ async function visit(routes = {}, options = {}) {
   tab.on("pageerror", (error) => tab.faults.push(String(error)));
   tab.on("request", (request) => tab.asked.push(request.url()));
   for (const [pattern, answer] of Object.entries(routes)) await tab.route(pattern, answer);
-  await tab.goto(new URL("?provider=wasm", url).href);
+  await tab.goto(new URL(`?provider=wasm&mode=${mode}${hash}`, url).href);
   return tab;
 }
 
@@ -45,20 +46,13 @@ async function visitReady(routes, options) {
   return tab;
 }
 
-/** The picture's bytes, once it is there. */
+/** The picture's pixels, once it is there. */
 async function paint(tab) {
   const result = tab.getByTestId("result");
   const before = (await result.count()) ? Number(await result.getAttribute("data-number")) : 0;
   await tab.getByTestId("generate").click();
   await tab.locator(`[data-testid=result][data-number="${before + 1}"]`).waitFor();
-  return tab.evaluate(async () => {
-    const source = document.querySelector("[data-testid=result]").src;
-    const bytes = await (await fetch(source)).arrayBuffer();
-    const digest = await crypto.subtle.digest("SHA-256", bytes);
-    return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join(
-      "",
-    );
-  });
+  return pixelsOf(tab, "result");
 }
 
 async function chooseOnly(tab) {
@@ -113,6 +107,33 @@ const promises = {
     assert.deepEqual(again, []);
   },
 
+  async "without a server's help the picture is the same"() {
+    const pixels = (tab) =>
+      tab.getByTestId("result").evaluate((image) => {
+        const { naturalWidth: width, naturalHeight: height } = image;
+        const context = new OffscreenCanvas(width, height).getContext("2d");
+        context.drawImage(image, 0, 0);
+        return [...context.getImageData(0, 0, width, height).data];
+      });
+    const helped = await visitReady();
+    await paint(helped);
+    const alone = await visitReady({}, { mode: "here" });
+    await paint(alone);
+    const asked = alone.asked.map((address) => new URL(address).pathname);
+    assert.deepEqual(
+      asked.filter((path) => /^\/(v1\/|readyz)/.test(path)),
+      [],
+    );
+    assert.equal(await alone.getByTestId("mode").getAttribute("data-mode"), "here");
+    const [one, other] = [await pixels(helped), await pixels(alone)];
+    assert.equal(one.length, other.length);
+    const furthest = one.reduce(
+      (most, value, at) => Math.max(most, Math.abs(value - other[at])),
+      0,
+    );
+    assert.ok(furthest <= 1, `${furthest} of 255 apart`); // both round to a byte
+  },
+
   async "the same settings give the same picture"() {
     const tab = await visitReady();
     await tab.getByTestId("seed").fill("7");
@@ -121,6 +142,36 @@ const promises = {
     assert.notEqual(await paint(tab), once);
     await tab.getByTestId("seed").fill("7");
     assert.equal(await paint(tab), once);
+  },
+
+  async "a link brings the same picture to another visitor"() {
+    const tab = await visitReady();
+    await chooseOnly(tab);
+    await tab.locator(testIds.strength).press("ArrowLeft");
+    await tab.getByTestId("seed").fill("11");
+    await tab.getByTestId("steps").fill("5");
+    const once = await paint(tab);
+    await tab.waitForFunction(() => location.hash.includes("seed=11&steps=5"));
+    const { search, hash } = new URL(tab.url());
+    assert.equal(search, "?provider=wasm&mode=server");
+    const other = await visitReady({}, { hash });
+    assert.equal(await paint(other), once);
+  },
+
+  async "compare shows the picture at strength 0 while it is held"() {
+    const tab = await visitReady();
+    await chooseOnly(tab);
+    await tab.getByTestId("steps").fill("4");
+    await paint(tab);
+    await tab.getByTestId("compare").hover();
+    await tab.mouse.down();
+    await tab.getByTestId("base").waitFor();
+    const base = await pixelsOf(tab, "base");
+    await tab.waitForTimeout(400); // shorter is a click, which leaves the base there
+    await tab.mouse.up();
+    await tab.getByTestId("base").waitFor({ state: "detached" });
+    await tab.locator(testIds.strength).press("Home");
+    assert.equal(await paint(tab), base);
   },
 
   async "a merged style is painted without a slider"() {
@@ -180,6 +231,38 @@ const promises = {
     await tab.unroute("**/v1/**");
     await tab.getByTestId("retry").click();
     await tab.getByTestId("result").waitFor();
+  },
+
+  async "a server that is not ready yet is waited for"() {
+    let asked = 0;
+    const opening = async (route) => {
+      asked += 1;
+      if (asked > 2) return route.continue();
+      await route.fulfill({
+        status: 503,
+        headers: { "Retry-After": "1" },
+        contentType: "application/problem+json",
+        body: JSON.stringify({ detail: "the bundle is being verified and opened" }),
+      });
+    };
+    const tab = await visit({ "**/readyz": opening });
+    await tab.getByText("The server is getting ready").waitFor();
+    assert.equal(await tab.getByTestId("error").count(), 0);
+    await tab.locator(testIds.ready).waitFor();
+    assert.equal(asked, 3);
+  },
+
+  async "a server that is down at page load is named; Retry opens"() {
+    const silent = (route) => route.abort("connectionrefused");
+    const tab = await visit({ "**/manifest.json": silent, "**/readyz": silent });
+    assert.match(await problem(tab, "server-down"), /manifest\.json/);
+    await tab.unroute("**/manifest.json");
+    await tab.getByTestId("retry").click();
+    assert.match(await problem(tab, "server-down"), /readyz/);
+    await tab.unroute("**/readyz");
+    await tab.getByTestId("retry").click();
+    await tab.locator(testIds.ready).waitFor();
+    assert.deepEqual(tab.faults, []);
   },
 
   async "a style of another base is refused with both names"() {

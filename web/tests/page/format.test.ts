@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { formatBytes, formatError, formatSeconds, formatStrength } from "../../src/page/format";
-import { fileName, hang, kept, type Picture } from "../../src/page/gallery";
-import { PaceMeter } from "../../src/page/pace";
+import { fileName, hang, type Picture, shownAtMost } from "../../src/page/gallery";
 import { wantedProvider } from "../../src/page/services";
+import { report } from "./fake/services";
 
 test("bytes", () => {
   expect(formatBytes(0, "en")).toBe("0 byte");
@@ -23,15 +23,6 @@ test("errors and strengths", () => {
   expect(formatStrength(0.8000000000000002)).toBe("0.8");
 });
 
-test("a pace needs time, forgets the distant past, and begins anew with a new file", () => {
-  const meter = new PaceMeter(1000);
-  expect(meter.measure(0, 100, 0)).toEqual({});
-  expect(meter.measure(10, 100, 500)).toEqual({ rate: 20, left: 4.5 });
-  meter.measure(10, 100, 1500);
-  expect(meter.measure(60, 100, 2500).rate).toBe(50);
-  expect(meter.measure(5, 100, 2600)).toEqual({});
-});
-
 const picture = (number: number): Picture => ({
   number,
   url: `blob:${number}`,
@@ -42,26 +33,33 @@ const picture = (number: number): Picture => ({
       { name: "miyazaki", strength: 0.8 },
       { name: "gothic", strength: 0 },
     ],
+    textStyles: [],
     seed: 7,
     steps: 20,
     guidance: 4,
     sampler: "ddim",
+    width: 128,
+    height: 128,
+    clipSkip: 0,
+    guidanceRange: [0, 1],
+    cacheInterval: 1,
   },
   settings: {} as Picture["settings"],
+  notices: [],
   milliseconds: 1,
-  cut: 0,
+  provider: report,
 });
 
 test("the wall keeps the newest pictures and names those it lets go", () => {
   let pictures: Picture[] = [];
   const dropped: number[] = [];
-  for (let number = 1; number <= kept + 2; number += 1) {
+  for (let number = 1; number <= shownAtMost + 2; number += 1) {
     const hung = hang(pictures, picture(number));
     pictures = hung.pictures;
     dropped.push(...hung.dropped.map(({ number }) => number));
   }
-  expect(pictures).toHaveLength(kept);
-  expect(pictures[0]?.number).toBe(kept + 2);
+  expect(pictures).toHaveLength(shownAtMost);
+  expect(pictures[0]?.number).toBe(shownAtMost + 2);
   expect(dropped).toEqual([1, 2]);
 });
 

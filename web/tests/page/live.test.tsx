@@ -13,25 +13,30 @@ function hand(live: boolean) {
   return { paint, move: (at: string, live = true) => hook.rerender({ live, at }) };
 }
 
-test("a hand that moves on paints once, when it rests", () => {
-  const { paint, move } = hand(true);
-  for (const at of ["0.75", "0.7", "0.65"]) {
-    move(at);
-    vi.advanceTimersByTime(100);
-  }
-  expect(paint).not.toHaveBeenCalled();
-  vi.advanceTimersByTime(100);
-  expect(paint).toHaveBeenCalledTimes(1);
-  vi.advanceTimersByTime(1000);
-  expect(paint).toHaveBeenCalledTimes(1);
-});
-
-test("a hand that comes back to where it was paints nothing", () => {
+test("a hand paints with its first move, and where it comes to rest", () => {
   const { paint, move } = hand(true);
   move("0.75");
-  move("0.8");
+  expect(paint).toHaveBeenCalledTimes(1);
+  for (const at of ["0.7", "0.65", "0.6"]) {
+    vi.advanceTimersByTime(100);
+    move(at);
+  }
+  expect(paint).toHaveBeenCalledTimes(1);
+  vi.advanceTimersByTime(150);
+  expect(paint).toHaveBeenCalledTimes(2);
   vi.advanceTimersByTime(1000);
-  expect(paint).not.toHaveBeenCalled();
+  expect(paint).toHaveBeenCalledTimes(2);
+  move("0.55");
+  expect(paint).toHaveBeenCalledTimes(3);
+});
+
+test("a hand that comes back to where it has painted paints no more", () => {
+  const { paint, move } = hand(true);
+  move("0.75");
+  move("0.7");
+  move("0.75");
+  vi.advanceTimersByTime(1000);
+  expect(paint).toHaveBeenCalledTimes(1);
 });
 
 test("switching live on paints nothing by itself", () => {

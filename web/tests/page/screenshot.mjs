@@ -15,6 +15,7 @@ import { createServer } from "vite";
 import { launchChromium } from "../browser/chromium.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
+const loras = fileURLToPath(new URL("../../../models/loras/", import.meta.url));
 const server = await createServer({
   root,
   configFile: false,
@@ -63,6 +64,111 @@ function states() {
         await tab.waitForTimeout(600);
       },
     },
+    peek: {
+      query: "",
+      async act(tab) {
+        await tab.locator("[data-testid=generate]:enabled").waitFor();
+        await tab.getByTestId("negative-prompt").focus();
+        for (let press = 0; press < 2; press += 1) await tab.keyboard.press("Tab");
+        await tab.getByTestId("peek").waitFor();
+        await tab.waitForTimeout(500);
+      },
+    },
+    mix: {
+      query: "",
+      async act(tab) {
+        await tab.locator("[data-testid=generate]:enabled").waitFor();
+        await tab.getByTestId("style-gothic").click();
+        await tab.getByTestId("example").nth(3).click();
+        await tab.getByTestId("add-style-file").setInputFiles({
+          name: "watercolour.safetensors",
+          mimeType: "application/octet-stream",
+          buffer: Buffer.from("fake"),
+        });
+        await tab.getByTestId("remove-watercolour").waitFor();
+        await tab.getByTestId("style-miyazaki").click();
+        await tab.getByTestId("style-gothic").click();
+        await tab.getByTestId("shares").waitFor();
+        await tab.getByTestId("source-file").setInputFiles(`${loras}miyazaki.png`);
+        await tab.getByTestId("source-picture").waitFor();
+        await tab.getByTestId("more").click();
+        await tab.getByTestId("shape-portrait").check({ force: true });
+      },
+    },
+    base: {
+      query: "",
+      async act(tab) {
+        await tab.locator("[data-testid=generate]:enabled").waitFor();
+        await generate(tab);
+        await finished(tab);
+        await tab.getByTestId("compare").click();
+        await tab.getByTestId("base").waitFor();
+      },
+    },
+    recipe: {
+      query: "",
+      async act(tab) {
+        await tab.locator("[data-testid=generate]:enabled").waitFor();
+        await tab.getByTestId("save-recipe").click();
+        await tab.getByTestId("recipe-dialog").waitFor();
+      },
+    },
+    gallery: {
+      query: "",
+      async act(tab) {
+        await tab.locator("[data-testid=generate]:enabled").waitFor();
+        for (const style of ["gothic", "cyberpunk", "miyazaki"]) {
+          await tab.getByTestId("count").selectOption("3");
+          await generate(tab);
+          await finished(tab);
+          await tab.getByTestId(`style-${style}`).click();
+        }
+        await tab.getByTestId("gallery").click();
+        await tab.getByTestId("gallery-picture").nth(8).waitFor();
+        await tab.waitForTimeout(500);
+      },
+    },
+    "grid-plan": {
+      query: "",
+      async act(tab) {
+        await tab.locator("[data-testid=generate]:enabled").waitFor();
+        await tab.getByTestId("grid").click();
+        await tab.getByTestId("grid-y").selectOption("style");
+        await tab.waitForTimeout(300);
+      },
+    },
+    "grid-done": {
+      query: "",
+      async act(tab) {
+        await tab.locator("[data-testid=generate]:enabled").waitFor();
+        await tab.getByTestId("steps").fill("2");
+        await tab.getByTestId("grid").click();
+        await tab.getByTestId("grid-y").selectOption("style");
+        await tab.getByTestId("grid-start").click();
+        await tab.locator("[data-testid=grid-save]:enabled").waitFor();
+        await tab.waitForTimeout(300);
+      },
+    },
+    device: {
+      query: "",
+      async act(tab) {
+        await tab.locator("[data-testid=generate]:enabled").waitFor();
+        await tab.getByTestId("device").click();
+        await tab.getByTestId("measure").click();
+        await tab.getByTestId("device-report").waitFor();
+      },
+    },
+    storage: {
+      query: "",
+      async act(tab) {
+        await tab.locator("[data-testid=generate]:enabled").waitFor();
+        await generate(tab);
+        await finished(tab);
+        await tab.getByTestId("device").click();
+        await tab.getByTestId("tab-storage").click();
+        await tab.getByTestId("storage-panel").waitFor();
+      },
+    },
     damaged: { query: "problem=damaged", act: (tab) => tab.getByTestId("error").waitFor() },
     "server-down": {
       query: "problem=server-down",
@@ -80,7 +186,9 @@ async function shoot(out) {
   const only = process.env.ONLY?.split(",");
   for (const [name, { query, act }] of Object.entries(states())) {
     for (const [width, height] of [
+      [1920, 1080],
       [1280, 800],
+      [768, 1024],
       [390, 844],
       [360, 740],
     ]) {
@@ -95,6 +203,12 @@ async function shoot(out) {
           });
           tab.setDefaultTimeout(120_000);
           tab.on("pageerror", (error) => console.error(`${file}: ${error}`));
+          await tab.route("http://brushlet.test/bundle/styles/*", (route) =>
+            route.fulfill({
+              path: `${loras}${route.request().url().split("/").at(-1)}`,
+              headers: { "Access-Control-Allow-Origin": "*" },
+            }),
+          );
           await tab.goto(`${page}?${query}`);
           await act(tab);
           await tab.screenshot({ path: `${out}/${file}.png` });

@@ -1,11 +1,13 @@
 import { beforeEach, describe, expect, expectTypeOf, test } from "vitest";
 import { createWorkerClient, type WorkerClient, type WorkerLike } from "../../src/worker/client";
 import type {
+  CallResult,
   DenoiseRequest,
   DenoiseResult,
   LoadRequest,
+  LoadResult,
+  Notice,
   Outcome,
-  ProviderReport,
   Reply,
   Request,
 } from "../../src/worker/protocol";
@@ -60,14 +62,28 @@ describe("requests", () => {
     const seen: string[] = [];
     const first = client.prefetchStyle("ink", { onProgress: ({ file }) => seen.push(file) });
     const second = client.prefetchStyle("oil");
-    const progress = { stage: "style", file: "ink.bin", loadedBytes: 1, totalBytes: 2 } as const;
+    const bytes = { loadedBytes: 1, totalBytes: 2, storedBytes: 0 };
+    const progress = { stage: "style", file: "ink.bin", ...bytes } as const;
     worker.reply({ type: "progress", id: 1, progress });
     worker.reply({ type: "progress", id: 2, progress: { ...progress, file: "oil.bin" } });
-    worker.reply({ type: "style-ready", id: 2, outcome: { ok: true, value: null } });
-    worker.reply({ type: "style-ready", id: 1, outcome: { ok: true, value: null } });
+    worker.reply({ type: "done", id: 2, outcome: { ok: true, value: null } });
+    worker.reply({ type: "done", id: 1, outcome: { ok: true, value: null } });
     expect(await first).toEqual({ ok: true, value: null });
     expect(await second).toEqual({ ok: true, value: null });
     expect(seen).toEqual(["ink.bin"]);
+  });
+
+  test("a failed provider is told while the request goes on", async () => {
+    const seen: Notice[] = [];
+    void client.denoise(denoiseRequest(), { onNotice: (notice) => seen.push(notice) });
+    const notice: Notice = {
+      kind: "lost",
+      from: { provider: "webgpu", compute: "fp16", threads: 1 },
+      to: { provider: "wasm", compute: "fp32", threads: 2 },
+      reason: "driver reset",
+    };
+    worker.reply({ type: "notice", id: 1, notice });
+    expect(seen).toEqual([notice]);
   });
 
   test("embeddings are transferred, a buffer that serves twice only once", () => {
@@ -85,7 +101,7 @@ describe("ends", () => {
     controller.abort();
     expect(worker.sent.at(-1)?.message).toEqual({ type: "cancel", id: 1 });
     const problem = { code: "cancelled", message: "Cancelled." } as const;
-    worker.reply({ type: "denoised", id: 1, outcome: { ok: false, problem } });
+    worker.reply({ type: "done", id: 1, outcome: { ok: false, problem } });
     expect(await denoised).toEqual({ ok: false, problem });
   });
 
@@ -95,7 +111,7 @@ describe("ends", () => {
     });
     const controller = new AbortController();
     const ready = client.prefetchStyle("ink", { signal: controller.signal });
-    worker.reply({ type: "style-ready", id: 1, outcome: { ok: true, value: null } });
+    worker.reply({ type: "done", id: 1, outcome: { ok: true, value: null } });
     await ready;
     controller.abort();
     expect(worker.sent).toHaveLength(1);
@@ -120,11 +136,10 @@ describe("ends", () => {
 });
 
 test("the protocol's types say what each request ends with", () => {
-  expectTypeOf<WorkerClient["load"]>().returns.resolves.toEqualTypeOf<Outcome<ProviderReport>>();
+  expectTypeOf<WorkerClient["load"]>().returns.resolves.toEqualTypeOf<Outcome<LoadResult>>();
   expectTypeOf<WorkerClient["denoise"]>().returns.resolves.toEqualTypeOf<Outcome<DenoiseResult>>();
-  expectTypeOf<Extract<Reply, { type: "loaded" }>["outcome"]>().toEqualTypeOf<
-    Outcome<ProviderReport>
-  >();
+  expectTypeOf<CallResult<"load">>().toEqualTypeOf<LoadResult>();
+  expectTypeOf<Extract<Request, { type: "load" }>["request"]>().toEqualTypeOf<LoadRequest>();
   // Every message names the request it belongs to.
   expectTypeOf<Request["id"]>().toEqualTypeOf<number>();
   expectTypeOf<Reply["id"]>().toEqualTypeOf<number>();

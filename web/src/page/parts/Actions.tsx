@@ -4,17 +4,24 @@ import type { Painter } from "../usePainter";
 
 const apple = /Mac|iPhone|iPad/.test(navigator.platform);
 
-/** Generate, cancel, and the live switch; on a phone they stay at the lower edge. */
+const counts = [1, 2, 3, 4, 5, 6, 7, 8];
+
+/** Generate, how many, cancel, and the live switch; on a phone they stay at the lower edge. */
 export function Actions({
   ready,
   painter,
   live,
   setLive,
+  count,
+  setCount,
 }: {
   ready: boolean;
   painter: Painter;
   live: boolean;
   setLive: (live: boolean) => void;
+  /** Pictures per order, each with the next seed. */
+  count: number;
+  setCount: (count: number) => void;
 }) {
   const { t } = useTranslation();
   const generate = useRef<HTMLButtonElement>(null);
@@ -29,8 +36,24 @@ export function Actions({
         aria-keyshortcuts={apple ? "Meta+Enter" : "Control+Enter"}
         title={t("actions.shortcut", { key: apple ? "⌘" : "Ctrl" })}
       >
-        {t(painter.pictures.length ? "actions.again" : "actions.generate")}
+        {t(
+          painter.pictures.some(({ number }) => number > 0) ? "actions.again" : "actions.generate",
+        )}
       </button>
+      <select
+        className="count"
+        data-testid="count"
+        aria-label={t("actions.count")}
+        title={t("actions.countHint")}
+        value={count}
+        onChange={({ target }) => setCount(Number(target.value))}
+      >
+        {counts.map((number) => (
+          <option key={number} value={number}>
+            × {number}
+          </option>
+        ))}
+      </select>
       {painter.phase && (
         <button
           type="button"

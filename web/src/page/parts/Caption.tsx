@@ -20,7 +20,7 @@ export function Caption({
   change: ChangeSettings;
 }) {
   const { t, i18n } = useTranslation();
-  const { order, settings, milliseconds, cut } = picture;
+  const { order, settings, milliseconds } = picture;
   const titles = new Map(manifest?.styles?.map(({ name, title }) => [name, title]));
   const styles = order.styles
     .filter(({ strength }) => strength !== 0)
@@ -40,7 +40,6 @@ export function Caption({
             <span key={fact}>{fact}</span>
           ))}
         </p>
-        {cut > 0 && <p className="cut">{t("label.cut", { count: cut })}</p>}
       </div>
       <div className="caption-actions">
         {JSON.stringify(settings) !== JSON.stringify(current) && (

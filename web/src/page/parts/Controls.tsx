@@ -1,10 +1,21 @@
-import type { Manifest } from "../../bundle/manifest.gen";
+import { useCallback, useMemo } from "react";
+import { useTranslation } from "react-i18next";
+import type { Manifest, Style } from "../../bundle/manifest.gen";
+import type { Contribution } from "../../worker/protocol";
+import { formatStrength } from "../format";
 import type { Settings } from "../settings";
+import { ideasOf } from "../templates";
+import type { OpenFiles } from "../useFiles";
+import type { Grid } from "../useGrid";
+import type { LocalStyles } from "../useLocalStyles";
 import type { Painter } from "../usePainter";
 import type { ChangeSettings } from "../useSettings";
 import { Actions } from "./Actions";
+import { GridDialog } from "./GridDialog";
+import { Note } from "./Note";
 import { PromptFields } from "./PromptFields";
 import { SettingsRow } from "./SettingsRow";
+import { SourceField } from "./SourceField";
 import { StylePicker } from "./StylePicker";
 
 /** Everything that is put together for a model that is known. */
@@ -18,9 +29,29 @@ export function Controls(props: {
   generate: () => void;
   live: boolean;
   setLive: (live: boolean) => void;
+  count: number;
+  setCount: (count: number) => void;
+  grid: Grid;
+  shares: readonly Contribution[];
+  local: LocalStyles;
+  /** Takes files as if they were dropped on the page. */
+  open: OpenFiles;
+  note: string | undefined;
+  tell: (note: string | undefined) => void;
 }) {
-  const { manifest, settings, change } = props;
+  const { t } = useTranslation();
+  const { manifest, settings, change, ready, tell } = props;
   const styles = manifest.styles ?? [];
+  const ideas = useMemo(() => ideasOf(manifest.styles ?? [], manifest.hints), [manifest]);
+  const onTags = useCallback(
+    (moved: readonly Style[], after: Settings) => {
+      const said = moved.map(
+        ({ name, title }) => `${title} ${formatStrength(after.styles[name]?.strength ?? 0)}`,
+      );
+      tell(t("styles.tagged", { styles: said.join(", ") }));
+    },
+    [tell, t],
+  );
   return (
     <form
       className="stack"
@@ -30,19 +61,42 @@ export function Controls(props: {
         props.generate();
       }}
     >
-      <PromptFields settings={settings} styles={styles} change={change} />
+      <PromptFields
+        settings={settings}
+        styles={styles}
+        ideas={ideas}
+        change={change}
+        onTags={onTags}
+      />
       <StylePicker
         settings={settings}
         styles={styles}
         bundleUrl={props.bundleUrl}
         change={change}
+        ready={ready}
+        shares={props.shares}
+        local={props.local}
+        open={props.open}
+        more={
+          <GridDialog
+            grid={props.grid}
+            settings={settings}
+            manifest={manifest}
+            bundleUrl={props.bundleUrl}
+            ready={ready}
+          />
+        }
       />
+      <SourceField settings={settings} change={change} />
       <SettingsRow manifest={manifest} settings={settings} change={change} />
+      <Note text={props.note} dismiss={() => tell(undefined)} />
       <Actions
-        ready={props.ready}
+        ready={ready}
         painter={props.painter}
         live={props.live}
         setLive={props.setLive}
+        count={props.count}
+        setCount={props.setCount}
       />
     </form>
   );

@@ -1,26 +1,47 @@
 import { useEffect, useRef } from "react";
 import { useTranslation } from "react-i18next";
+import type { Size } from "../sizes";
+import type { Compare } from "../useCompare";
 import type { Engine } from "../useEngine";
 import type { Painter, Preview } from "../usePainter";
 import { BrushStroke } from "./BrushStroke";
+import { CompareButton } from "./CompareButton";
 
 /** The picture in its mat; before there is one, an invitation. */
-export function Frame({ engine, painter }: { engine: Engine; painter: Painter }) {
+export function Frame({
+  engine,
+  painter,
+  compare,
+  size,
+}: {
+  engine: Engine;
+  painter: Painter;
+  compare: Compare;
+  /** Of the next picture. */
+  size: Size | undefined;
+}) {
   const { t } = useTranslation();
   const { shown, preview, phase } = painter;
   const { loading, ready, problem } = engine;
   const fraction = ready ? 1 : loading ? loading.loadedBytes / Math.max(loading.totalBytes, 1) : 0;
   const percent = phase?.name === "drawing" ? (phase.step / phase.steps) * 100 : 0;
+  const remote = ready?.engine.report().mode === "remote";
+  const { width, height } = preview ?? shown?.order ?? size ?? { width: 1, height: 1 };
+  const base = compare.held && compare.url;
   const state = ready ? "invite" : problem ? "closed" : "opening";
   return (
     <div className="hang">
-      <figure className="frame" aria-busy={phase !== undefined}>
+      <figure
+        className="frame"
+        aria-busy={phase !== undefined || compare.painting}
+        style={{ ["--aspect" as string]: width / height }}
+      >
         <div className="art">
           {!shown && !preview && (
             <div className="blank">
               <BrushStroke fraction={fraction} />
               <p className="invite">{t(`stage.${state}`)}</p>
-              <p className="hint">{t("stage.private")}</p>
+              <p className="hint">{t(remote ? "stage.remote" : "stage.private")}</p>
             </div>
           )}
           {shown && (
@@ -33,6 +54,13 @@ export function Frame({ engine, painter }: { engine: Engine; painter: Painter })
               alt={shown.order.prompt || t("stage.untitled")}
             />
           )}
+          {base && (
+            <>
+              <img className="result base" data-testid="base" src={base} alt={t("compare.alt")} />
+              <span className="base-mark">{t("compare.mark")}</span>
+            </>
+          )}
+          {compare.possible && <CompareButton compare={compare} />}
           {preview && <PreviewCanvas preview={preview} over={shown !== undefined} />}
         </div>
         {/* On a phone the picture stays in sight while the line that says how far it is may not. */}
@@ -40,6 +68,9 @@ export function Frame({ engine, painter }: { engine: Engine; painter: Painter })
           <div className="frame-progress" aria-hidden="true" style={{ width: `${percent}%` }} />
         )}
       </figure>
+      <p className="unseen" aria-live="polite">
+        {compare.painting ? t("compare.painting") : base ? t("compare.alt") : ""}
+      </p>
     </div>
   );
 }

@@ -1,18 +1,23 @@
 import { useId, useState } from "react";
 import { useTranslation } from "react-i18next";
 
-/** A number; what lies outside `min` and `max` is not taken over, and brought inside on leaving. */
-export function NumberField(props: {
-  label: string;
-  testId: string;
-  value: number;
+export interface NumberRange {
   min: number;
   max: number;
   step: number;
-  onChange: (value: number) => void;
-  hideLabel?: boolean;
   hint?: string;
-}) {
+}
+
+/** A number; what lies outside `min` and `max` is not taken over, and brought inside on leaving. */
+export function NumberField(
+  props: NumberRange & {
+    label: string;
+    testId: string;
+    value: number;
+    onChange: (value: number) => void;
+    hideLabel?: boolean;
+  },
+) {
   const { label, testId, value, min, max, step, onChange, hideLabel, hint } = props;
   const { t } = useTranslation();
   const id = useId();

@@ -10,7 +10,7 @@ export function ProblemNotice({
   dismiss,
 }: {
   problem: PageProblem;
-  retry: () => void;
+  retry: (() => void) | undefined;
   dismiss: (() => void) | undefined;
 }) {
   const { t } = useTranslation();
@@ -37,9 +37,11 @@ export function ProblemNotice({
           </p>
         )}
         <div className="problem-actions">
-          <button type="button" className="quiet" data-testid="retry" onClick={retry}>
-            {t("problem.retry")}
-          </button>
+          {retry && (
+            <button type="button" className="quiet" data-testid="retry" onClick={retry}>
+              {t("problem.retry")}
+            </button>
+          )}
           {dismiss && (
             <button type="button" className="plain" onClick={dismiss}>
               {t("problem.dismiss")}

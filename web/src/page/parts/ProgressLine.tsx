@@ -2,7 +2,7 @@ import type { TFunction } from "i18next";
 import { useTranslation } from "react-i18next";
 import type { Phase } from "../draw";
 import { formatBytes, formatSeconds } from "../format";
-import type { Loading } from "../useEngine";
+import type { Engine } from "../useEngine";
 
 interface Look {
   text: string;
@@ -13,16 +13,22 @@ interface Look {
 
 /** How far the download or the picture is. */
 export function ProgressLine({
-  loading,
+  engine,
   phase,
+  batch,
 }: {
-  loading: Loading | undefined;
+  engine: Engine;
   phase: Phase | undefined;
+  /** Which picture of how many. */
+  batch?: { picture: number; count: number } | undefined;
 }) {
   const { t, i18n } = useTranslation();
-  const { text, detail, fraction } = phase
-    ? lookOfPhase(phase, t, i18n.language)
-    : lookOfLoading(loading, t, i18n.language);
+  const {
+    text: doing,
+    detail,
+    fraction,
+  } = phase ? lookOfPhase(phase, t, i18n.language) : lookOfLoading(engine, t, i18n.language);
+  const text = batch && phase ? `${t("progress.batch", batch)} · ${doing}` : doing;
   const percent = fraction === undefined ? undefined : Math.round(fraction * 100);
   return (
     <div className="progress" data-testid="progress">
@@ -47,7 +53,7 @@ export function ProgressLine({
 }
 
 function lookOfPhase(phase: Phase, t: TFunction, language: string): Look {
-  if (phase.name === "fetching") return lookOfLoading({ ...phase, pace: {} }, t, language);
+  if (phase.name === "fetching") return lookOfLoading({ loading: phase }, t, language);
   if (phase.name !== "drawing") {
     const fraction = phase.name === "developing" ? 1 : undefined;
     return { text: t(`progress.${phase.name}`), detail: "", fraction };
@@ -61,20 +67,28 @@ function lookOfPhase(phase: Phase, t: TFunction, language: string): Look {
   };
 }
 
-function lookOfLoading(loading: Loading | undefined, t: TFunction, language: string): Look {
-  if (!loading) return { text: t("progress.manifest"), detail: "", fraction: undefined };
-  const { stage, loadedBytes, totalBytes, pace } = loading;
-  const text = t(`progress.${stage}`);
-  if (stage !== "shards" && stage !== "style") return { text, detail: "", fraction: undefined };
+function lookOfLoading({ loading, waiting }: Engine, t: TFunction, language: string): Look {
+  if (!loading) {
+    const text = t(waiting === undefined ? "progress.manifest" : "progress.waiting");
+    return { text, detail: waiting ?? "", fraction: undefined };
+  }
+  const { stage, loadedBytes, totalBytes, storedBytes, storage } = loading;
+  if (stage !== "shards" && stage !== "style") {
+    return { text: t(`progress.${stage}`), detail: "", fraction: undefined };
+  }
+  const fraction = loadedBytes / Math.max(totalBytes, 1);
+  const stored = storedBytes === totalBytes;
+  const text = t(stored ? "progress.stored" : `progress.${stage}`);
+  const { bytesPerSecond: rate, secondsLeft: left } = loading;
   const detail = [
     t("progress.bytes", {
       loaded: formatBytes(loadedBytes, language),
       total: formatBytes(totalBytes, language),
     }),
-    pace.rate && t("progress.rate", { rate: formatBytes(pace.rate, language) }),
-    pace.left !== undefined &&
-      pace.left >= 1 &&
-      t("progress.left", { time: formatSeconds(pace.left, language) }),
+    rate && t("progress.rate", { rate: formatBytes(rate, language) }),
+    left !== undefined && left >= 1 && t("progress.left", { time: formatSeconds(left, language) }),
+    loading.waiting && t(`progress.waitingFor.${loading.waiting}`),
+    storage === "memory" && t("progress.notKept"),
   ].filter(Boolean);
-  return { text, detail: detail.join(" · "), fraction: loadedBytes / Math.max(totalBytes, 1) };
+  return { text, detail: detail.join(" · "), fraction };
 }

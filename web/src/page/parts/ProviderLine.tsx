@@ -1,13 +1,20 @@
 import { useTranslation } from "react-i18next";
-import type { ProviderReport } from "../../worker/protocol";
+import type { Notice, ProviderReport } from "../../worker/protocol";
 import { formatError } from "../format";
 
 type Name = ProviderReport["provider"];
-const names: readonly Name[] = ["webgpu", "jsep", "wasm"];
+const names: readonly Name[] = ["webgpu", "jsep", "webnn", "wasm"];
 
-/** Which execution provider computes, and how far it is from PyTorch. */
-export function ProviderLine({ report }: { report: ProviderReport }) {
+/** Which execution provider computes, how far it is from PyTorch, and who failed before it. */
+export function ProviderLine({
+  report,
+  notices,
+}: {
+  report: ProviderReport;
+  notices: readonly Notice[];
+}) {
   const { t } = useTranslation();
+  const way = ({ provider, compute }: Notice["from"]) => `${t(`provider.${provider}`)} ${compute}`;
   const { provider, compute, threads, error, tolerance, refused } = report;
   const what = [
     t(`provider.${provider}`),
@@ -17,6 +24,11 @@ export function ProviderLine({ report }: { report: ProviderReport }) {
   const distance = t("provider.distance", { error: formatError(error) });
   return (
     <div className="provider">
+      {notices.map(({ kind, from, to, reason }) => (
+        <p key={`${kind} ${from.provider} ${from.compute}`} role="status">
+          {t(`notice.${kind}`, { from: way(from), to: way(to), reason })}
+        </p>
+      ))}
       <details>
         <summary title={t("provider.details")}>
           <span data-testid="provider">

@@ -1,19 +1,13 @@
-import { useId } from "react";
 import { useTranslation } from "react-i18next";
 import type { Manifest } from "../../bundle/manifest.gen";
-import {
-  chooseSampler,
-  maxGuidance,
-  maxSeed,
-  rollSeed,
-  type Settings,
-  samplerOf,
-} from "../settings";
+import { maxSeed, rollSeed, type Settings, samplerOf } from "../settings";
 import type { ChangeSettings } from "../useSettings";
 import { DiceIcon } from "./icons";
+import { MoreSettings } from "./MoreSettings";
 import { NumberField } from "./NumberField";
+import { ShapePicker } from "./ShapePicker";
 
-/** Sampler, steps, guidance and seed: one row, for those who want it. */
+/** Shape, steps and seed in one row; what few people touch is folded away below. */
 export function SettingsRow({
   manifest,
   settings,
@@ -24,29 +18,12 @@ export function SettingsRow({
   change: ChangeSettings;
 }) {
   const { t } = useTranslation();
-  const sampler = useId();
   const maxSteps = samplerOf(manifest, settings.sampler)?.max_steps ?? 50;
   return (
     <fieldset className="settings">
       <legend className="unseen">{t("settings.title")}</legend>
       <div className="settings-row">
-        <div className="field settings-sampler">
-          <label className="hint" htmlFor={sampler}>
-            {t("settings.sampler")}
-          </label>
-          <select
-            id={sampler}
-            data-testid="sampler"
-            value={settings.sampler}
-            onChange={({ target }) => change((now) => chooseSampler(now, manifest, target.value))}
-          >
-            {manifest.samplers.map(({ name, title }) => (
-              <option key={name} value={name}>
-                {title}
-              </option>
-            ))}
-          </select>
-        </div>
+        <ShapePicker model={manifest.model} settings={settings} change={change} />
         <NumberField
           label={t("settings.steps")}
           testId="steps"
@@ -55,16 +32,6 @@ export function SettingsRow({
           max={maxSteps}
           step={1}
           onChange={(steps) => change((now) => ({ ...now, steps }))}
-        />
-        <NumberField
-          label={t("settings.guidance")}
-          testId="guidance"
-          value={settings.guidance}
-          min={1}
-          max={maxGuidance}
-          step={0.5}
-          hint={t("settings.guidanceHint")}
-          onChange={(guidance) => change((now) => ({ ...now, guidance }))}
         />
         <div className="settings-seed">
           <NumberField
@@ -88,6 +55,7 @@ export function SettingsRow({
           </button>
         </div>
       </div>
+      <MoreSettings manifest={manifest} settings={settings} change={change} />
     </fieldset>
   );
 }

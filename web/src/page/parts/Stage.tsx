@@ -1,28 +1,38 @@
 import { useTranslation } from "react-i18next";
+import { needsReopening } from "../problem";
 import type { Settings } from "../settings";
+import type { Compare } from "../useCompare";
 import type { Engine } from "../useEngine";
+import type { Gallery } from "../useGallery";
 import type { Painter } from "../usePainter";
 import type { ChangeSettings } from "../useSettings";
 import { Caption } from "./Caption";
 import { Filmstrip } from "./Filmstrip";
 import { Frame } from "./Frame";
+import { KeepingLine } from "./KeepingLine";
+import { ModeLine } from "./ModeLine";
 import { ProblemNotice } from "./ProblemNotice";
 import { ProgressLine } from "./ProgressLine";
 import { ProviderLine } from "./ProviderLine";
+import { StorageLine } from "./StorageLine";
 
 /** The wall: the framed picture, and what is to be said about it. */
 export function Stage({
   engine,
   painter,
+  compare,
   settings,
   change,
   generate,
+  gallery,
 }: {
   engine: Engine & { retry: () => void };
   painter: Painter;
+  compare: Compare;
   settings: Settings | undefined;
   change: ChangeSettings;
   generate: () => void;
+  gallery: Gallery;
 }) {
   const { t } = useTranslation();
   const { shown, phase, problem } = painter;
@@ -30,10 +40,11 @@ export function Stage({
     painter.dismiss();
     engine.retry();
   };
+  const report = shown?.provider ?? engine.ready?.report;
   const opening = !engine.ready && !engine.problem;
   return (
     <section className="stage" id="picture" tabIndex={-1} aria-label={t("stage.region")}>
-      <Frame engine={engine} painter={painter} />
+      <Frame engine={engine} painter={painter} compare={compare} size={settings} />
       <div className="under">
         {engine.problem && (
           <ProblemNotice problem={engine.problem} retry={engine.retry} dismiss={undefined} />
@@ -41,18 +52,27 @@ export function Stage({
         {problem && (
           <ProblemNotice
             problem={problem}
-            // A worker that fell over does not get up by itself.
-            retry={problem.code === "internal" ? reopen : generate}
+            retry={needsReopening(problem) ? reopen : generate}
             dismiss={painter.dismiss}
           />
         )}
-        {(opening || phase) && <ProgressLine loading={engine.loading} phase={phase} />}
+        {compare.problem && (
+          <ProblemNotice
+            problem={compare.problem}
+            retry={() => compare.hold(true)}
+            dismiss={undefined}
+          />
+        )}
+        {(opening || phase) && <ProgressLine engine={engine} phase={phase} batch={painter.batch} />}
         {shown && !phase && !problem && (
           <Caption picture={shown} manifest={engine.manifest} current={settings} change={change} />
         )}
       </div>
       <Filmstrip painter={painter} />
-      {engine.ready && <ProviderLine report={engine.ready.report} />}
+      <KeepingLine problem={gallery.problem} painted={painter.pictures.length > 0} />
+      {engine.ready && <ModeLine choice={engine.ready.engine.report()} />}
+      {report && <ProviderLine report={report} notices={shown?.notices ?? []} />}
+      {engine.ready?.storage && <StorageLine storage={engine.ready.storage} />}
     </section>
   );
 }

@@ -47,9 +47,71 @@ export const CheckIcon = () => (
   </Icon>
 );
 
+export const CloseIcon = () => (
+  <Icon size={14}>
+    <path d="m6 6 12 12M18 6 6 18" strokeWidth="2.5" />
+  </Icon>
+);
+
+export const PlusIcon = () => (
+  <Icon size={22}>
+    <path d="M12 5v14M5 12h14" />
+  </Icon>
+);
+
+export const PictureIcon = () => (
+  <Icon size={18}>
+    <rect x="3.500" y="4.500" width="17" height="15" rx="2" />
+    <path d="m4 17 5-5 4 4 2.500-2.500L20 18" />
+    <circle cx="15.500" cy="9" r="1.250" />
+  </Icon>
+);
+
+export const CompareIcon = () => (
+  <Icon size={16}>
+    <circle cx="12" cy="12" r="8.500" />
+    <path d="M12 3.500a8.500 8.500 0 0 1 0 17Z" fill="currentColor" />
+  </Icon>
+);
+
+export const MoonIcon = () => (
+  <Icon size={18}>
+    <path d="M19.500 14.500A8 8 0 0 1 9.500 4.500a8 8 0 1 0 10 10Z" />
+  </Icon>
+);
+
+export const SunIcon = () => (
+  <Icon size={18}>
+    <circle cx="12" cy="12" r="4" />
+    <path d="M12 3v2m0 14v2M3 12h2m14 0h2M5.600 5.600 7 7m10 10 1.400 1.400M5.600 18.400 7 17m10-10 1.400-1.400" />
+  </Icon>
+);
+
 export const WarningIcon = () => (
   <Icon size={22}>
     <path d="M12 9v4.5m0 3v.1M10.7 4.6 3.2 17.5A1.5 1.5 0 0 0 4.5 20h15a1.5 1.5 0 0 0 1.3-2.5L13.3 4.6a1.5 1.5 0 0 0-2.6 0Z" />
+  </Icon>
+);
+
+export const GalleryIcon = () => (
+  <Icon size={18}>
+    <rect x="3.500" y="3.500" width="7" height="7" rx="1.500" />
+    <rect x="13.500" y="3.500" width="7" height="7" rx="1.500" />
+    <rect x="3.500" y="13.500" width="7" height="7" rx="1.500" />
+    <rect x="13.500" y="13.500" width="7" height="7" rx="1.500" />
+  </Icon>
+);
+
+export const TrashIcon = () => (
+  <Icon size={16}>
+    <path d="M4.500 7h15M9.500 7V4.500h5V7M6.500 7l.8 12.500h9.400L17.500 7M10 11v5m4-5v5" />
+  </Icon>
+);
+
+export const DeviceIcon = () => (
+  <Icon size={18}>
+    <rect x="3.500" y="5" width="17" height="11.500" rx="2" />
+    <path d="M9 20h6m-3-3.500V20" />
   </Icon>
 );
 

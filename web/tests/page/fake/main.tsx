@@ -9,20 +9,35 @@
 import { createRoot } from "react-dom/client";
 import { startI18n } from "../../../src/i18n";
 import { App } from "../../../src/page/App";
+import { addressBar } from "../../../src/page/address";
 import { Trouble } from "../../../src/page/problem";
 import type { Services } from "../../../src/page/services";
+import { startTheme } from "../../../src/page/theme";
 import type { WorkerClient } from "../../../src/worker/client";
-import { fakeManifest, style } from "./manifest";
+import { fakeManifest, file, mergedStyle, style } from "../../manifest";
 import { scenePng, scenePreview } from "./scene";
-import { fakeServices, report } from "./services";
+import { fakeServices, report, storage } from "./services";
 import "../../../src/page/styles/index.css";
 
 const query = new URLSearchParams(location.search);
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const problem = query.get("problem");
-const styles = ["miyazaki", "gothic", "cyberpunk"].map((name) => style(name));
+const templates: Record<string, [string, string]> = {
+  miyazaki: ["windmill meadow", "花田风车"],
+  gothic: ["castle", "古堡"],
+  cyberpunk: ["night harbour", "夜港"],
+};
+/** The pictures are those of models/loras, which the screenshots serve. */
+const styles = Object.entries(templates).map(([name, [title, zh]]) =>
+  style(name, {
+    thumbnail: file(`styles/${name}.png`),
+    examples: [1, 2, 3].map((number) => file(`styles/${name}.example-${number}.webp`)),
+    templates: [{ title, titles: { zh }, prompt: `{trigger}, ${title}, clouds, day` }],
+    license: "Apache-2.0",
+  }),
+);
 if (query.has("merged")) {
-  styles.push(style("ukiyo", { title: "Ukiyo-e", kind: "merged", merged_strength: 0.9 }));
+  styles.push(mergedStyle("ukiyo", 0.9));
 }
 
 const megabytes = 1e6;
@@ -34,9 +49,13 @@ const worker: WorkerClient = {
       stage: "shards" as const,
       file: "weights-0.bin",
       totalBytes: 24.6 * megabytes,
+      storedBytes: 0,
+      bytesPerSecond: 4.1 * megabytes,
     };
     for (let part = 0; part <= 40; part += 1) {
-      onProgress?.({ ...progress, loadedBytes: (part / 40) * progress.totalBytes });
+      const loadedBytes = (part / 40) * progress.totalBytes;
+      const secondsLeft = (progress.totalBytes - loadedBytes) / progress.bytesPerSecond;
+      onProgress?.({ ...progress, loadedBytes, secondsLeft });
       if (part === 20 && problem === "damaged") {
         const message = "weights-3f9a.bin should hash to 3f9a12…, its bytes hash to 81c0de….";
         return { ok: false, problem: { code: "damaged", message, where: "weights-3f9a.bin" } };
@@ -44,7 +63,7 @@ const worker: WorkerClient = {
       if (part === 20 && query.get("load") === "half") await wait(1e8);
       await wait(25);
     }
-    return { ok: true, value: report };
+    return { ok: true, value: { report, storage } };
   },
   async denoise({ styles: chosen, steps, seed }, { onStep, signal } = {}) {
     painting = chosen.find(({ strength }) => strength > 0)?.name ?? "base";
@@ -58,13 +77,44 @@ const worker: WorkerClient = {
       if (step === Number(query.get("hold")) && seed === 1) await wait(1e8);
     }
     const latents = { data: new Float32Array(1024), shape: [1, 4, 16, 16] };
-    return { ok: true, value: { latents, milliseconds: 2380 } };
+    return { ok: true, value: { latents, milliseconds: 2380, provider: report } };
   },
   prefetchStyle: async () => ({ ok: true, value: null }),
+  async call(type, request) {
+    if (type === "contributions") {
+      const chosen = request as { name: string; strength: number }[];
+      const all = chosen.reduce((sum, { strength }) => sum + Math.abs(strength), 0);
+      const shares = chosen.map(({ name, strength }) => ({
+        name,
+        share: Math.abs(strength) / all,
+      }));
+      return { ok: true, value: shares as never };
+    }
+    if (type === "add-style") {
+      const local = { ...style("watercolour"), kept: "device", notes: [] };
+      return { ok: true, value: local as never };
+    }
+    if (type === "local-styles") return { ok: true, value: [] as never };
+    if (type === "remove-style") return { ok: true, value: null as never };
+    return {
+      ok: false,
+      problem: { code: "internal", message: "This worker is in words only." },
+    };
+  },
   terminate() {},
 };
 
-const fake = fakeServices(fakeManifest(styles));
+const manifest = fakeManifest(styles);
+manifest.hints.templates = [
+  { title: "landscape", titles: { zh: "山野" }, prompt: "{trigger}, sun, mountains, day" },
+  { title: "by the sea", titles: { zh: "海边" }, prompt: "{trigger}, a lighthouse, sea, sunset" },
+  {
+    title: "winter night",
+    titles: { zh: "冬夜" },
+    prompt: "{trigger}, a house, moon, snow, night",
+  },
+];
+const fake = fakeServices(manifest);
 const services: Services = {
   ...fake,
   server: {
@@ -82,5 +132,8 @@ const services: Services = {
   connect: () => worker,
 };
 
+startTheme();
 await startI18n();
-createRoot(document.getElementById("root") as HTMLElement).render(<App services={services} />);
+createRoot(document.getElementById("root") as HTMLElement).render(
+  <App services={services} address={addressBar} />,
+);

@@ -1,17 +1,22 @@
 /** A worker and a server in words only: they do what a test tells them, when it tells them. */
 
 import type { Manifest } from "../../../src/bundle/manifest.gen";
-import type { Words } from "../../../src/page/server";
+import type { Words } from "../../../src/library/codec";
+import type { RemoteOrder, Server } from "../../../src/library/server";
 import type { Services } from "../../../src/page/services";
 import type { DenoiseHooks, LoadHooks, WorkerClient } from "../../../src/worker/client";
 import type {
+  CallName,
+  CallResult,
   DenoiseRequest,
   DenoiseResult,
+  LoadResult,
   Outcome,
   Problem,
   ProviderReport,
+  StorageReport,
 } from "../../../src/worker/protocol";
-import { fakeManifest } from "./manifest";
+import { fakeManifest } from "../../manifest";
 
 export const report: ProviderReport = {
   provider: "wasm",
@@ -25,6 +30,16 @@ export const report: ProviderReport = {
   ],
 };
 
+export const storage: StorageReport = { kind: "opfs", persisted: true, offline: false };
+
+/** The smallest PNG: pictures have their settings written into them. */
+export const onePixel = Uint8Array.from(
+  atob(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgZGIGAAAOAAfXb+R4AAAAAElFTkSuQmCC",
+  ),
+  (letter) => letter.charCodeAt(0),
+);
+
 /** A denoise that waits for the test. */
 export interface Asked {
   request: DenoiseRequest;
@@ -33,13 +48,25 @@ export interface Asked {
 }
 
 export interface Fake extends Services {
+  server: Server;
   words: Words[];
   asked: Asked[];
   loads: LoadHooks[];
+  prefetches: { name: string; hooks: LoadHooks }[];
   /** Ends the newest load. */
-  finishLoad(outcome?: Outcome<ProviderReport>): void;
+  finishLoad(outcome?: Outcome<LoadResult>): void;
   /** What the next call to the server ends with. */
   serverThrows: Error | undefined;
+  /** Pictures asked of the server. */
+  remote: RemoteOrder[];
+  /** Other calls of the worker, and what they are answered. */
+  calls: { type: CallName; request: unknown }[];
+  answers: { [Name in CallName]?: CallResult<Name> };
+  /** Those that end with a problem instead. */
+  refusals: { [Name in CallName]?: Problem };
+  terminated: boolean;
+  /** Whether a denoise that is cancelled waits for the test all the same. */
+  deaf: boolean;
 }
 
 const tensor = (shape: number[]) => ({
@@ -48,15 +75,22 @@ const tensor = (shape: number[]) => ({
 });
 
 export function fakeServices(manifest: Manifest = fakeManifest()): Fake {
-  let settleLoad: (outcome: Outcome<ProviderReport>) => void = () => {};
+  let settleLoad: (outcome: Outcome<LoadResult>) => void = () => {};
   const cancelled: Problem = { code: "cancelled", message: "Cancelled." };
 
   const fake: Fake = {
     words: [],
     asked: [],
     loads: [],
+    prefetches: [],
+    refusals: {},
     serverThrows: undefined,
-    finishLoad: (outcome = { ok: true, value: report }) => settleLoad(outcome),
+    remote: [],
+    calls: [],
+    answers: { "local-styles": [] },
+    terminated: false,
+    deaf: false,
+    finishLoad: (outcome = { ok: true, value: { report, storage } }) => settleLoad(outcome),
     bundleUrl: "http://brushlet.test/bundle/",
     request: { manifestUrl: "http://brushlet.test/bundle/manifest.json", runtimeUrl: "" },
     loadManifest: async () => manifest,
@@ -65,12 +99,20 @@ export function fakeServices(manifest: Manifest = fakeManifest()): Fake {
         if (fake.serverThrows) throw fake.serverThrows;
         fake.words.push(words);
         const embeds = () => tensor([1, 77, 8]);
-        const cut = words.prompt.length > 200 ? 5 : 0;
-        return { promptEmbeds: embeds(), negativePromptEmbeds: embeds(), cut };
+        return { promptEmbeds: embeds(), negativePromptEmbeds: embeds() };
       },
       async decode() {
         if (fake.serverThrows) throw fake.serverThrows;
-        return new Blob(["png"], { type: "image/png" });
+        return new Blob([onePixel], { type: "image/png" });
+      },
+      async encodeImage({ width, height }) {
+        if (fake.serverThrows) throw fake.serverThrows;
+        return tensor([1, 4, height / 8, width / 8]);
+      },
+      async generate(order) {
+        if (fake.serverThrows) throw fake.serverThrows;
+        fake.remote.push(order);
+        return new Blob([onePixel], { type: "image/png" });
       },
       async ready() {
         if (fake.serverThrows) throw fake.serverThrows;
@@ -88,8 +130,10 @@ export function fakeServices(manifest: Manifest = fakeManifest()): Fake {
     },
     denoise(request, hooks = {}) {
       return new Promise((resolve) => {
-        const value = { latents: tensor([1, 4, 16, 16]), milliseconds: 1500 };
-        hooks.signal?.addEventListener("abort", () => resolve({ ok: false, problem: cancelled }));
+        const value = { latents: tensor([1, 4, 16, 16]), milliseconds: 1500, provider: report };
+        hooks.signal?.addEventListener("abort", () => {
+          if (!fake.deaf) resolve({ ok: false, problem: cancelled });
+        });
         fake.asked.push({
           request,
           hooks,
@@ -97,8 +141,20 @@ export function fakeServices(manifest: Manifest = fakeManifest()): Fake {
         });
       });
     },
-    prefetchStyle: async () => ({ ok: true, value: null }),
-    terminate() {},
+    async prefetchStyle(name, hooks = {}) {
+      fake.prefetches.push({ name, hooks });
+      return { ok: true, value: null };
+    },
+    async call(type, request) {
+      fake.calls.push({ type, request });
+      const value = fake.answers[type];
+      if (value !== undefined) return { ok: true, value };
+      const message = "This worker is in words only.";
+      return { ok: false, problem: fake.refusals[type] ?? { code: "internal", message } };
+    },
+    terminate() {
+      fake.terminated = true;
+    },
   };
   return fake;
 }

@@ -1,0 +1,159 @@
+/** One picture: words to embeddings, denoising in the worker, latents to a PNG. */
+
+import type { Manifest } from "../bundle/manifest.gen";
+import { EngineProblem } from "../engine/problems";
+import type { WorkerClient } from "../worker/client";
+import type { LoadProgress, Notice, StepReport, WireTensor } from "../worker/protocol";
+import { type Codec, copyOf, type Embeddings } from "./codec";
+import { resultOf } from "./here";
+import { type Order, textStylesOf } from "./order";
+import { type Picture, pictureOf } from "./picture";
+import { fitted, type PictureSource } from "./pixels";
+import type { Server } from "./server";
+
+export type Phase =
+  | { name: "reading" }
+  | ({ name: "fetching" } & LoadProgress) // something that was not there yet
+  | ({ name: "drawing" } & StepReport)
+  | { name: "developing" };
+
+/** What an order is carried out with. */
+export interface Tools {
+  manifest: Manifest;
+  worker: WorkerClient;
+  codec: Codec;
+  memory: Memory;
+}
+
+/** The last words, the last picture to begin with, and what they became: most pictures repeat them. */
+export interface Memory {
+  /** With the styles that read them. */
+  words?: string;
+  embeddings?: Embeddings;
+  start?: { source: PictureSource; size: string; latents: WireTensor };
+}
+
+export interface PaintHooks {
+  onPhase(phase: Phase): void;
+  /** Whether each step shows its picture. */
+  preview: boolean;
+  signal: AbortSignal;
+}
+
+/** @throws EngineProblem, or the signal's AbortError */
+export async function paint(order: Order, tools: Tools, hooks: PaintHooks): Promise<Picture> {
+  const { worker, codec } = tools;
+  const { onPhase, preview, signal } = hooks;
+  signal.throwIfAborted();
+  const onProgress = (progress: LoadProgress) => onPhase({ name: "fetching", ...progress });
+  const embeddings = await read(order, tools, hooks, onProgress);
+  const start = order.image && (await startFrom(order, tools, hooks, onProgress));
+  const notices: Notice[] = [];
+  const outcome = await worker.denoise(
+    {
+      promptEmbeds: copyOf(embeddings.promptEmbeds),
+      negativePromptEmbeds: copyOf(embeddings.negativePromptEmbeds),
+      styles: order.styles.map(({ name, strength }) => ({ name, strength })),
+      seed: order.seed,
+      steps: order.steps,
+      guidanceScale: order.guidance,
+      sampler: order.sampler,
+      height: order.height,
+      width: order.width,
+      preview,
+      ...(order.guidanceRange && { guidanceRange: order.guidanceRange }),
+      ...(order.cacheInterval && { cacheInterval: order.cacheInterval }),
+      ...(start && { start }),
+    },
+    {
+      onStep: (step) => onPhase({ name: "drawing", ...step }),
+      onNotice: (notice) => notices.push(notice),
+      onProgress,
+      signal,
+    },
+  );
+  const { latents, milliseconds, provider } = resultOf(outcome);
+  onPhase({ name: "developing" });
+  const developed = await codec.decode(latents, signal, onProgress);
+  const { seed } = order;
+  const facts = { seed, latents, milliseconds, provider, notices };
+  return pictureOf(developed, sizeOf(order, tools), facts);
+}
+
+/** The whole picture on a server. */
+export async function paintRemotely(
+  order: Order,
+  { manifest, server }: { manifest: Manifest; server: Server },
+  { onPhase, signal }: PaintHooks,
+): Promise<Picture> {
+  signal.throwIfAborted();
+  if (order.embeddings || order.image) {
+    const what = order.image ? "image" : "embeddings";
+    const message = `The server draws from words alone, because this device cannot: leave out ${what}.`;
+    throw new EngineProblem("request", message, what);
+  }
+  onPhase({ name: "developing" });
+  const began = performance.now();
+  const size = sizeOf(order, { manifest });
+  const { prompt, negativePrompt, clipSkip, guidanceRange, cacheInterval, ...rest } = order;
+  const { seed, steps, guidance, sampler } = rest;
+  const reads = new Set(textStylesOf(manifest, order).map(({ name }) => name));
+  const styles = order.styles.map(({ name, strength, te }) => ({
+    name,
+    strength,
+    ...(reads.has(name) && { te }),
+  }));
+  const png = await server.generate(
+    {
+      ...{ prompt, negativePrompt, clipSkip, styles, seed, steps, guidance, sampler, ...size },
+      ...(guidanceRange && { guidanceRange }),
+      ...(cacheInterval && { cacheInterval }),
+    },
+    signal,
+  );
+  const milliseconds = performance.now() - began;
+  return pictureOf(png, size, { seed, milliseconds, notices: [] });
+}
+
+async function read(
+  order: Order,
+  { manifest, codec, memory }: Tools,
+  { onPhase, signal }: PaintHooks,
+  onProgress: (progress: LoadProgress) => void,
+): Promise<Embeddings> {
+  if (order.embeddings) return order.embeddings;
+  const { prompt, negativePrompt, clipSkip } = order;
+  const styles = textStylesOf(manifest, order);
+  const words = JSON.stringify([prompt, negativePrompt, clipSkip, styles]);
+  if (memory.embeddings && memory.words === words) return memory.embeddings;
+  onPhase({ name: "reading" });
+  const asked = { prompt, negativePrompt, styles, ...(clipSkip && { clipSkip }) };
+  const embeddings = await codec.encode(asked, signal, onProgress);
+  Object.assign(memory, { words, embeddings });
+  return embeddings;
+}
+
+async function startFrom(
+  order: Order,
+  tools: Tools,
+  { onPhase, signal }: PaintHooks,
+  onProgress: (progress: LoadProgress) => void,
+): Promise<{ latents: WireTensor; strength: number } | undefined> {
+  if (!order.image) return undefined;
+  const { source, strength } = order.image;
+  const { width, height } = sizeOf(order, tools);
+  const { memory, codec } = tools;
+  const size = `${width}x${height}`;
+  if (memory.start?.source !== source || memory.start.size !== size) {
+    onPhase({ name: "reading" });
+    const picture = await fitted(source, width, height);
+    memory.start = { source, size, latents: await codec.encodeImage(picture, signal, onProgress) };
+  }
+  return { latents: memory.start.latents, strength };
+}
+
+/** In pixels. */
+function sizeOf({ width, height }: Order, { manifest }: Pick<Tools, "manifest">) {
+  const { vae_scale } = manifest.model;
+  return { width: width * vae_scale, height: height * vae_scale };
+}

@@ -1,0 +1,105 @@
+/**
+ * How soon the page answers, in a real Chromium on a running server:
+ *
+ *   node tests/page/feel.mjs URL     prints one JSON of milliseconds
+ *
+ * `revisit`: from opening the page again to the begin of the first step, `revisitBytes` of the bundle
+ * over the network meanwhile. `slider`, `style`: from the key press to the begin of the next picture's
+ * first step, in live mode, while none is painted; `sliderBusy`: while one is.
+ */
+
+import { paint, ready, visitors } from "./visitor.mjs";
+
+const rounds = 5;
+const { visit } = await visitors(process.argv[2]);
+
+/** Notes when the worker is asked, and when the first step of what it was asked began. */
+function listen() {
+  globalThis.begun = [];
+  const { postMessage } = Worker.prototype;
+  Worker.prototype.postMessage = function post(message, ...rest) {
+    if (message?.type === "denoise") {
+      this.addEventListener("message", ({ data }) => {
+        if (data.type !== "step" || data.id !== message.id || data.step.step !== 1) return;
+        globalThis.begun.push(performance.now() - data.step.milliseconds);
+      });
+    }
+    return postMessage.call(this, message, ...rest);
+  };
+}
+
+/** Does something on the page, and tells how long after it the next first step began. */
+async function answer(tab, press) {
+  const before = await tab.evaluate(() => globalThis.begun.length);
+  await tab.evaluate(() => {
+    addEventListener("keydown", () => (globalThis.pressed = performance.now()), {
+      once: true,
+      capture: true,
+    });
+  });
+  await press();
+  await tab.waitForFunction((before) => globalThis.begun.length > before, before);
+  return tab.evaluate(() => globalThis.begun.at(-1) - globalThis.pressed);
+}
+
+const idle = (tab) => tab.getByTestId("cancel").waitFor({ state: "detached" });
+const middle = (times) => times.sort((one, other) => one - other)[times.length >> 1];
+
+async function measure(tab, press, { busy = false } = {}) {
+  const times = [];
+  for (let round = 0; round < rounds; round += 1) {
+    if (busy) {
+      await tab.getByTestId("generate").click();
+      await tab.getByTestId("preview").waitFor();
+    }
+    times.push(await answer(tab, () => press(round)));
+    await idle(tab);
+    if (busy) await tab.getByTestId("dice").click();
+  }
+  return middle(times);
+}
+
+const first = await visit();
+await first.evaluate(() => navigator.serviceWorker.ready);
+await paint(first);
+await first.waitForTimeout(3000); // what the service worker and the gallery still write
+const context = first.context();
+await first.close();
+
+const again = await context.newPage();
+await again.addInitScript(listen);
+let revisitBytes = 0;
+const files = [];
+again.on("response", async (response) => {
+  if (response.fromServiceWorker() || !response.url().includes("/bundle/")) return;
+  files.push(new URL(response.url()).pathname);
+  revisitBytes += Number(response.headers()["content-length"] ?? 0);
+});
+await again.goto(new URL("?provider=wasm&mode=here", process.argv[2]).href);
+await again.locator(ready).waitFor();
+const opened = await again.evaluate(() => performance.now());
+await again.getByTestId("generate").click();
+await again.waitForFunction(() => globalThis.begun.length > 0);
+const revisit = await again.evaluate(() => globalThis.begun[0]); // since the navigation began
+await idle(again);
+
+await again.getByTestId("steps").fill("8");
+await again.getByTestId("live").click();
+const slider = again.locator("[data-testid^=strength-][role=slider]").first();
+const slide = (round) => slider.press(round % 2 ? "ArrowRight" : "ArrowLeft");
+const cards = again.locator("[data-testid^=style-]");
+const change = async () => {
+  await cards.nth(1).press("Enter");
+};
+const figures = {
+  opened,
+  revisit,
+  revisitBytes,
+  files,
+  slider: await measure(again, slide),
+  sliderBusy: await measure(again, slide, { busy: true }),
+  style: (await cards.count()) > 1 ? await measure(again, change) : null,
+  threads: await again.getByTestId("provider").textContent(),
+};
+console.log(JSON.stringify(figures));
+await context.browser().close();
