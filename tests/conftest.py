@@ -3,6 +3,9 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
+import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,9 @@ from diffusers import UNet2DConditionModel
 
 from exporter.export import StyleRequest, export
 from exporter.progress import silent
+from runtime.manifest import Dtype
 from runtime.tensors import write_tensors
-from tests.tiny import tiny_pipeline
+from tests.tiny import random_lora, tiny_pipeline
 
 LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "net.0.proj", "net.2")
 MERGED_STRENGTH = 0.8
@@ -72,6 +76,33 @@ def tiny_loras(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.fixture(scope="session")
+def text_loras(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two in kohya's form: `accent` on UNet and text encoder, `speech` on the latter alone."""
+    folder = tmp_path_factory.mktemp("text_loras")
+    prefixes = {"accent": ["lora_unet", "lora_te"], "speech": ["lora_te"]}
+    return {
+        name: random_lora(tiny_base, folder / f"{name}.safetensors", own, 100 + seed)
+        for seed, (name, own) in enumerate(prefixes.items())
+    }
+
+
+@pytest.fixture(scope="session")
+def text_bundle(
+    tiny_bundle: Path,
+    tiny_base: Path,
+    text_loras: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The tiny bundle with `accent`, `speech`, and both merged. Do not change it."""
+    out = tmp_path_factory.mktemp("text_bundle") / "dist"
+    shutil.copytree(tiny_bundle, out, copy_function=os.link)
+    for path in text_loras.values():
+        export(tiny_base, out, silent, StyleRequest(path, "external"))
+        export(tiny_base, out, silent, StyleRequest(path, "merged", strength=MERGED_STRENGTH))
+    return out
+
+
+@pytest.fixture(scope="session")
 def tiny_bundle(
     tiny_base: Path, tiny_loras: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
@@ -83,4 +114,54 @@ def tiny_bundle(
         StyleRequest(tiny_loras["wiggle"], "merged", strength=MERGED_STRENGTH),
     ):
         export(tiny_base, out, silent, style)
+    return out
+
+
+@pytest.fixture(scope="session")
+def stored_bundle(
+    tiny_base: Path, tiny_loras: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Dtype], Path]:
+    """The tiny bundle by how weights are stored, with `wiggle`, `wiggle-merged`. Change none."""
+
+    @cache
+    def bundle(dtype: Dtype) -> Path:
+        out = tmp_path_factory.mktemp(dtype) / "dist"
+        external = StyleRequest(tiny_loras["wiggle"], "external")
+        export(tiny_base, out, silent, external, dtype=dtype)
+        merged = StyleRequest(tiny_loras["wiggle"], "merged", strength=MERGED_STRENGTH)
+        export(tiny_base, out, silent, merged)
+        return out
+
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def inpainting_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny pipeline whose UNet takes nine channels."""
+    return tiny_pipeline(tmp_path_factory.mktemp("base") / "inpainting", in_channels=9)
+
+
+@pytest.fixture(scope="session")
+def inpainting_bundle(inpainting_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its bundle."""
+    out = tmp_path_factory.mktemp("inpainting") / "dist"
+    export(inpainting_base, out, silent)
+    return out
+
+
+@pytest.fixture(scope="session")
+def lcm_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny pipeline whose UNet is told the guidance, with a TAESD."""
+    folder = tmp_path_factory.mktemp("base") / "lcm"
+    return tiny_pipeline(folder, guidance_width=16, taesd=True)
+
+
+@pytest.fixture(scope="session")
+def lcm_bundle(
+    lcm_base: Path, tiny_loras: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Its bundle, with `wiggle` and `wiggle-merged`."""
+    out = tmp_path_factory.mktemp("lcm") / "dist"
+    export(lcm_base, out, silent, StyleRequest(tiny_loras["wiggle"], "external"))
+    export(lcm_base, out, silent, StyleRequest(tiny_loras["wiggle"], "merged"))
     return out

@@ -55,7 +55,7 @@ def test_endpoints_exist_and_all_are_named(name: str) -> None:
     from server.settings import Settings
 
     paths = set(create_app(Settings()).openapi()["paths"])
-    named = set(re.findall(r"`(?:POST |GET )?(/(?:v1/[a-z-]+|livez|readyz))`", text_of(name)))
+    named = set(re.findall(r"`(?:POST |GET )?(/(?:v1/[a-z0-9-]+|livez|readyz))`", text_of(name)))
     assert named == paths
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime
 
 from exporter import graphs, norms
+from exporter.variants import whole_graph
 from runtime.bundle import Bundle
 from runtime.golden import golden_feeds
 
@@ -24,7 +25,7 @@ def test_two_passes_keep_digits_that_a_large_mean_costs(tiny_bundle: Path) -> No
     variant = bundle.manifest.variant("base")
     feeds, expected = golden_feeds(bundle, variant)
     fused = next(g for g in variant.graphs if g.compute == "fp32" and g.attention == "fused")
-    model = graphs.parse((tiny_bundle / fused.file.url).read_bytes())
+    model = whole_graph(tiny_bundle, fused)
     norms.two_pass(model)
     path = tiny_bundle / ".two-pass.onnx"
     path.write_bytes(graphs.serialize(model))

@@ -29,33 +29,105 @@ def denoise(sample: Float32, timestep: float) -> Float32:
     )
 
 
-def diffusers_run(scheduler: Any, steps: int, seed: int) -> Float32:
-    """The loop of `StableDiffusionPipeline`, with its generator."""
+def diffusers_run(
+    scheduler: Any, steps: int, seed: int, picture: Float32 | None = None, first: int = 0
+) -> Float32:
+    """The loop of `StableDiffusionPipeline`, with its generator; over a picture's latents, the
+    image-to-image one's."""
     generator = torch.Generator().manual_seed(seed)
     scheduler.set_timesteps(steps)
-    latents = torch.randn(SHAPE, generator=generator) * scheduler.init_noise_sigma
+    latents = torch.randn(SHAPE, generator=generator)
+    if picture is None:
+        latents = latents * scheduler.init_noise_sigma
+    else:
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(first)
+        begin = scheduler.timesteps[first : first + 1]
+        latents = scheduler.add_noise(torch.from_numpy(picture), latents, begin)
     takes_generator = "generator" in scheduler.step.__code__.co_varnames
     extra = {"generator": generator} if takes_generator else {}
-    for timestep in scheduler.timesteps:
+    for timestep in scheduler.timesteps[first:]:
         given = scheduler.scale_model_input(latents, timestep)
         output = torch.from_numpy(denoise(given.numpy(), float(timestep)))
         latents = scheduler.step(output, timestep, latents, **extra).prev_sample
     return latents.numpy()
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+# As the scheduler_config.json of checkpoints have them: SD 1.x, SD 2.1, SD Turbo.
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"prediction_type": "v_prediction"}, {"timestep_spacing": "trailing"}],
+    ids=str,
+)
 @pytest.mark.parametrize("steps", [1, 2, 3, 8, 20, 50])
 @pytest.mark.parametrize("name", RECIPES)
 # Schedulers warn that few steps lower their order; that is what is being compared.
 @pytest.mark.filterwarnings("ignore")
 def test_a_table_is_the_scheduler(
-    name: str, steps: int, prediction: str, config: dict[str, Any]
+    name: str, steps: int, options: dict[str, Any], config: dict[str, Any]
 ) -> None:
-    config = config | {"prediction_type": prediction}
+    config = config | options
     table = sampler_table(name, config, steps)
     generator = Generator(7)
     found = samplers.run(table, lambda: generator.randn(SHAPE), denoise)
     expected = diffusers_run(make_scheduler(name, config), steps, 7)
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"prediction_type": "v_prediction", "timestep_spacing": "trailing"}],
+    ids=str,
+)
+@pytest.mark.parametrize("steps", [1, 2, 3, 8, 20])
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_may_begin_over_a_picture_before_any_call(
+    name: str, steps: int, options: dict[str, Any], config: dict[str, Any]
+) -> None:
+    """With the loop of `StableDiffusionImg2ImgPipeline`."""
+    config = config | options
+    table = sampler_table(name, config, steps)
+    assert len(table.restarts) == steps
+    picture = np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)
+    for first in range(steps):
+        ours = Generator(7)
+        over = samplers.Over(picture, first)
+        found = samplers.run(table, lambda ours=ours: ours.randn(SHAPE), denoise, over=over)
+        expected = diffusers_run(make_scheduler(name, config), steps, 7, picture, first)
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max(), first
+
+
+@pytest.mark.parametrize(
+    ("name", "spacing", "timesteps"),
+    [
+        ("euler", "trailing", [999]),  # SD Turbo's one step
+        ("euler", "leading", [1]),
+        ("ddim", "trailing", [999, 749, 499, 249]),
+        ("ddim", "leading", [751, 501, 251, 1]),
+        ("ddim", "linspace", [999, 666, 333, 0]),
+    ],
+)
+def test_the_base_says_how_timesteps_are_spaced(
+    name: str, spacing: str, timesteps: list[int], config: dict[str, Any]
+) -> None:
+    table = sampler_table(name, config | {"timestep_spacing": spacing}, len(timesteps))
+    assert [step.timestep for step in table.steps] == timesteps
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_base_without_any_signal_at_the_last_timestep(name: str, config: dict[str, Any]) -> None:
+    """`rescale_betas_zero_snr` (arXiv:2305.08891), which goes with v prediction and `trailing`."""
+    config = config | {
+        "prediction_type": "v_prediction",
+        "timestep_spacing": "trailing",
+        "rescale_betas_zero_snr": True,
+    }
+    generator = Generator(7)
+    table = sampler_table(name, config, 20)
+    found = samplers.run(table, lambda: generator.randn(SHAPE), denoise)
+    expected = diffusers_run(make_scheduler(name, config), 20, 7)
+    # diffusers itself rounds Euler's first sigma of 4096 to float32: measured 8e-6
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 

@@ -54,7 +54,7 @@ def test_publishing_prunes_what_the_manifest_dropped_and_nothing_else(dist: Path
             stage.keep(ref)
         stage.publish(new)
     assert published(dist) == new
-    kept = {ref.url for ref in file_refs(new)} | {"manifest.json", "notes.txt"}
+    kept = {ref.url for ref in file_refs(new)} | {"manifest.json", "report.json", "notes.txt"}
     assert set(listing(dist)) == kept | {"assets/index-0123456789abcdef.js"}
 
 

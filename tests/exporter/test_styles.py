@@ -10,11 +10,12 @@ from safetensors.torch import load_file, save_file
 
 from exporter.export import StyleRequest, export
 from exporter.golden import golden_inputs
-from exporter.parity import TOLERANCE, Runner, compare
+from exporter.parity import TOLERANCE, compare
 from exporter.progress import silent
 from runtime.bundle import Bundle
 from runtime.packs import stack
 from runtime.tensors import Float32
+from runtime.unet import UNet
 
 # A merged weight is rounded to fp16, which the sum of base and LoRA in PyTorch is not.
 MERGED_TOLERANCE = TOLERANCE["fp16"]
@@ -45,9 +46,9 @@ def peft_step(base: Path, loras: list[tuple[Path, float]], feeds: dict[str, Floa
 def external_step(
     bundle: Bundle, styles: list[tuple[str, float]], feeds: dict[str, Float32]
 ) -> Float32:
-    graph = bundle.graph(bundle.manifest.variant("base"))
     packs = [(bundle.style_pack(name), strength) for name, strength in styles]
-    return Runner(bundle.path(graph.file))(feeds | stack(packs, bundle.slot_table()))
+    unet = UNet(bundle, bundle.manifest.variant("base"))
+    return unet.step(feeds | stack(packs, bundle.slot_table()))
 
 
 def assert_close(output: Float32, reference: Float32, tolerance: float) -> None:
@@ -95,8 +96,7 @@ def test_a_merged_style_is_peft(
     merged = Bundle.open(dist)
     style = merged.style("wobble-merged")
     assert (style.kind, style.merged_strength) == ("merged", strength)
-    graph = merged.graph(merged.manifest.variant("wobble-merged"))
-    output = Runner(merged.path(graph.file))(feeds)
+    output = UNet(merged, merged.manifest.variant("wobble-merged")).step(feeds)
     assert_close(
         output, peft_step(tiny_base, [(tiny_loras["wobble"], strength)], feeds), MERGED_TOLERANCE
     )

@@ -4,7 +4,10 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import CLIPTokenizer
 
+from exporter.staging import staging
+from exporter.tokenizer import export_tokenizer
 from runtime.bundle import Bundle
+from tests.tiny import tiny_tokenizer
 
 
 @pytest.mark.parametrize("text", ["", "a castle, clouds", "Ünï çødé 水 🏰", "a " * 100])
@@ -24,3 +27,9 @@ def test_the_config_does_not_say_where_it_came_from(bundle: Bundle, tiny_base: P
     text = bundle.path(bundle.manifest.tokenizer.tokenizer_config).read_text()
     assert str(tiny_base.parent) not in text
     assert "name_or_path" not in text
+
+
+def test_a_tokenizer_without_a_config_has_clips_length(tmp_path: Path) -> None:
+    tiny_tokenizer(tmp_path / "tokenizer")  # vocabulary and merges alone
+    with staging(tmp_path / "out") as stage:
+        assert export_tokenizer(tmp_path / "tokenizer", stage).max_length == 77

@@ -1,19 +1,23 @@
 """Every comparison under the promises, for pytest and for `make parity`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-import onnxruntime
 import torch
 from transformers import CLIPTokenizerFast
 
 from runtime.manifest import Graph, UNetVariant
 from runtime.noise import Generator
 from runtime.packs import stack
+from runtime.pipeline import Pipeline
 from runtime.samplers import run
-from tests.parity.browser import Job, Tensors, run_jobs
+from runtime.unet import UNet
+from tests.browser import Job, Tensors, run_jobs
+from tests.parity.kinds import kinds
 from tests.parity.promises import Measured
 from tests.parity.reference import SCHEDULERS, merged_unet, psnr, relative_error
+from tests.parity.text_kinds import text_kinds
+from tests.parity.words import words
 from tests.parity.world import (
     LORAS,
     MERGED_STRENGTH,
@@ -43,14 +47,15 @@ GUIDANCE = 4.0
 
 
 def tokens(world: World) -> Iterator[Measured]:
-    """Token ids, start and end and padding included."""
+    """Token ids of bare texts, start and end included."""
     tokenizer = CLIPTokenizerFast.from_pretrained(MODELS / "base" / "tokenizer")
-    expected = tokenizer(PROMPTS, padding="max_length", truncation=True)["input_ids"]
+    expected = tokenizer(PROMPTS)["input_ids"]
+    start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
     _, browser = run_jobs(world.bundle, [{"kind": "tokens", "id": "t", "prompts": PROMPTS}], {})[
         "t"
     ]
     found = {
-        "runtime": [world.pipeline.text_encoder.tokenize(prompt).ids for prompt in PROMPTS],
+        "runtime": [[start, *world.pipeline.text_encoder.tokenize(text), end] for text in PROMPTS],
         "browser": [browser[f"tokens_{i}"].astype(int).tolist() for i in range(len(PROMPTS))],
     }
     for runtime, rows in found.items():
@@ -75,7 +80,7 @@ def noise(world: World) -> Iterator[Measured]:
             yield Measured("noise", name, f"seed {seed}, {len(SIZES)} draws", error)
 
 
-def _fake_model(sample: torch.Tensor, timestep: float) -> torch.Tensor:
+def _toy_model(sample: torch.Tensor, timestep: float) -> torch.Tensor:
     """Not linear, so that an error in the input shows in the output."""
     return torch.tanh(sample * (0.5 + timestep / 2000)) + 0.1 * sample
 
@@ -83,6 +88,9 @@ def _fake_model(sample: torch.Tensor, timestep: float) -> torch.Tensor:
 def samplers(world: World) -> Iterator[Measured]:
     """Whole runs on a model that costs nothing, with the noise that diffusers draws."""
     config = world.reference.scheduler_config
+    assert set(SCHEDULERS) == {entry.name for entry in world.pipeline.bundle.manifest.samplers}
+    jobs: list[Job] = []
+    judge: dict[str, tuple[str, np.ndarray]] = {}
     for name, (kind, options) in SCHEDULERS.items():
         for steps in (1, 4, 20, 50):
             generator = torch.Generator().manual_seed(steps)
@@ -90,9 +98,7 @@ def samplers(world: World) -> Iterator[Measured]:
             scheduler.set_timesteps(steps)
             latents = torch.randn((1, 4, 16, 16), generator=generator) * scheduler.init_noise_sigma
             for timestep in scheduler.timesteps:
-                output = _fake_model(
-                    scheduler.scale_model_input(latents, timestep), float(timestep)
-                )
+                output = _toy_model(scheduler.scale_model_input(latents, timestep), float(timestep))
                 # Only some schedulers draw noise; those that do not take no generator.
                 extra = (
                     {"generator": generator} if name in {"ddim", "euler_ancestral", "lcm"} else {}
@@ -102,14 +108,16 @@ def samplers(world: World) -> Iterator[Measured]:
             found = run(
                 world.pipeline.bundle.sampler(name, steps),
                 lambda ours=ours: ours.randn((1, 4, 16, 16)),
-                lambda x, t: _fake_model(torch.from_numpy(x), t).numpy(),
+                lambda x, t: _toy_model(torch.from_numpy(x), t).numpy(),
             )
-            error = relative_error(found, latents.numpy())
-            yield Measured("sampler", "runtime", f"{name}, {steps} steps", error)
-
-
-def _session(world: World, graph: Graph) -> onnxruntime.InferenceSession:
-    return world.pipeline.bundle.session(graph)
+            what, expected = f"{name}, {steps} steps", latents.numpy()
+            yield Measured("sampler", "runtime", what, relative_error(found, expected))
+            job = {"kind": "sampler", "id": f"{name}-{steps}", "sampler": name, "steps": steps}
+            jobs.append(job | {"seed": steps, "shape": expected.shape[1:]})
+            judge[job["id"]] = what, expected
+    for key, (_, outputs) in run_jobs(world.bundle, jobs, {}).items():
+        what, expected = judge[key]
+        yield Measured("sampler", "browser", what, relative_error(outputs["latents"], expected))
 
 
 def _stacked(world: World, strengths: Mapping[str, float]) -> Mapping[str, np.ndarray]:
@@ -159,7 +167,8 @@ def steps(world: World) -> Iterator[Measured]:
             lora = _stacked(world, strengths) if variant.slots else {}
             what = f"{styles}, {level}"
             for graph in variant.graphs:
-                (found,) = _session(world, graph).run(None, {**world.steps[level], **lora})
+                unet = UNet(world.pipeline.bundle, variant, graph=graph)
+                found = unet.step({**world.steps[level], **lora})
                 yield from _judged(graph, "onnxruntime", what, found, expected)
                 if graph.compute == "fp16":
                     continue  # no fp16 kernels in WASM; WebGPU has them where a GPU does
@@ -186,17 +195,27 @@ def steps(world: World) -> Iterator[Measured]:
 def external_and_merged(world: World) -> Iterator[Measured]:
     """The same LoRA as graph inputs and in the weights, and the zero LoRA against the bare base."""
     bundle = world.pipeline.bundle
-    base = bundle.session(bundle.graph(bundle.manifest.variant("base")))
+    base = UNet(bundle, bundle.manifest.variant("base"))
     strengths = {"miyazaki": MERGED_STRENGTH}
     for level, x in world.steps.items():
         timestep, states = float(x["timestep"][0]), x["encoder_hidden_states"]
-        (external,) = base.run(None, {**x, **_stacked(world, strengths)})
+        external = base.step({**x, **_stacked(world, strengths)})
         peft = world.reference.step(x["sample"], timestep, states, strengths)
         yield Measured("lora", "onnxruntime", f"external, {level}", relative_error(external, peft))
         world.reference.pipeline.disable_lora()
-        (zero,) = base.run(None, {**x, **_stacked(world, {})})
+        zero = base.step({**x, **_stacked(world, {})})
         bare = world.reference.step(x["sample"], timestep, states, {})
         yield Measured("lora", "onnxruntime", f"zero, {level}", relative_error(zero, bare))
+
+
+def lora_kinds(world: World) -> Iterator[Measured]:
+    """Files of every key style, as other people's savers write them."""
+    yield from kinds(world.folder / "kinds")
+
+
+def text_encoder_loras(world: World) -> Iterator[Measured]:
+    """The same for what such files change in the text encoder."""
+    yield from text_kinds(world.folder / "text kinds")
 
 
 def pictures(world: World) -> Iterator[Measured]:
@@ -205,15 +224,33 @@ def pictures(world: World) -> Iterator[Measured]:
         (name, STYLES["miyazaki 0.8"]) for name in SCHEDULERS
     ]
     wanted += [("ddim", {}), ("ddim", STYLES["miyazaki 0.7 + gothic 0.5"])]
+    wanted.append(("ddim", {"miyazaki-merged": MERGED_STRENGTH}))
+    yield from _pictures(world, world.pipeline, "picture fp32", wanted)
+
+
+def quantised_pictures(world: World) -> Iterator[Measured]:
+    """20-step pictures from weights in 8 bits, against diffusers with the base's own."""
+    wanted: list[tuple[str, dict[str, float]]] = [
+        (sampler, strengths)
+        for sampler in ("ddim", "euler_ancestral")
+        for strengths in ({}, STYLES["miyazaki 0.8"], {"miyazaki-merged": MERGED_STRENGTH})
+    ]
+    yield from _pictures(world, world.quantised, "picture q8", wanted)
+
+
+def _pictures(
+    world: World, pipeline: Pipeline, promise: str, wanted: Sequence[tuple[str, dict[str, float]]]
+) -> Iterator[Measured]:
+    """Pictures of each sampler and styles, the number in the list as the seed."""
     merged = {"miyazaki-merged": MERGED_STRENGTH}
     states = world.reference.embeddings(PROMPT, NEGATIVE)
     inputs = {
         "text.safetensors": {"negative_prompt_embeds": states[:1], "prompt_embeds": states[1:]}
     }
-    size = world.pipeline.bundle.manifest.model.sample_size
+    size = pipeline.bundle.manifest.model.sample_size
     jobs: list[Job] = []
     expected: dict[str, tuple[str, np.ndarray]] = {}
-    for seed, (sampler, strengths) in enumerate([*wanted, ("ddim", merged)]):
+    for seed, (sampler, strengths) in enumerate(wanted):
         theirs = {"miyazaki": MERGED_STRENGTH} if strengths == merged else strengths
         settings = {"seed": seed, "steps": STEPS, "guidance_scale": GUIDANCE, "sampler": sampler}
         _, pixels = world.reference.picture(
@@ -221,12 +258,8 @@ def pictures(world: World) -> Iterator[Measured]:
         )
         styles = " + ".join(f"{name} {strength}" for name, strength in strengths.items())
         what = f"{sampler}, {styles or 'no style'}"
-        picture = world.pipeline.generate(
-            PROMPT, negative_prompt=NEGATIVE, styles=strengths, **settings
-        )
-        yield Measured(
-            "picture fp32", "onnxruntime", what, _picture_psnr(world, picture.latents, pixels)
-        )
+        picture = pipeline.generate(PROMPT, negative_prompt=NEGATIVE, styles=strengths, **settings)
+        yield Measured(promise, "onnxruntime", what, _picture_psnr(world, picture.latents, pixels))
         job = {
             "kind": "denoise",
             "id": f"picture{seed}",
@@ -244,10 +277,10 @@ def pictures(world: World) -> Iterator[Measured]:
         }
         jobs.append(job)
         expected[job["id"]] = (what, pixels)
-    for key, (_, outputs) in run_jobs(world.bundle, jobs, inputs).items():
+    for key, (_, outputs) in run_jobs(pipeline.bundle.folder, jobs, inputs).items():
         what, pixels = expected[key]
         quality = _picture_psnr(world, outputs["latents"], pixels)
-        yield Measured("picture fp32", "WASM, 2 threads", what, quality)
+        yield Measured(promise, "WASM, 2 threads", what, quality)
 
 
 def _picture_psnr(world: World, latents: np.ndarray, expected: np.ndarray) -> float:
@@ -258,9 +291,13 @@ def _picture_psnr(world: World, latents: np.ndarray, expected: np.ndarray) -> fl
 
 COMPARISONS: dict[str, Comparison] = {
     "tokens": tokens,
+    "words": words,
     "noise": noise,
     "samplers": samplers,
     "steps": steps,
     "external and merged": external_and_merged,
+    "LoRA kinds": lora_kinds,
+    "text-encoder LoRAs": text_encoder_loras,
     "pictures": pictures,
+    "pictures in 8 bits": quantised_pictures,
 }

@@ -15,6 +15,7 @@ class Promise:
 
 PROMISES = {
     "tokens": Promise("tokens = transformers", 0, "prompts that differ"),
+    "words": Promise("embeddings = PyTorch with A1111's rules", 1e-5, "of max abs"),
     "noise": Promise("start noise = torch", 1e-6, "max abs"),
     "sampler": Promise("sampler run = diffusers", 1e-5, "relative"),
     "step fp32": Promise("UNet step, fp32 compute = PyTorch", 1e-5, "of max abs"),
@@ -24,6 +25,7 @@ PROMISES = {
     "picture fp32": Promise(
         "20-step 8-bit picture = diffusers, same seed", 60, "dB", at_least=True
     ),
+    "picture q8": Promise("the same from weights in 8 bits (DTYPE=q8)", 28, "dB", at_least=True),
 }
 
 

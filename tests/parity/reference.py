@@ -1,6 +1,6 @@
 """What is right: diffusers, PEFT and PyTorch in fp32 on the fp16-stored weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,10 @@ class Reference:
     ) -> np.ndarray:
         """One UNet call, `[n, C, h, w]` -> the same shape."""
         self.style(strengths)
-        return self.unet(
+        out: np.ndarray = self.unet(
             torch.from_numpy(sample), torch.tensor([timestep]), torch.from_numpy(states)
         ).sample.numpy()
+        return out
 
     @property
     def unet(self) -> UNet2DConditionModel:
@@ -92,6 +93,7 @@ class Reference:
         guidance_scale: float,
         sampler: str,
         strengths: Mapping[str, float],
+        clip_skip: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Latents `[1, C, h, w]` and pixels `[H, W, 3]` in 0..1 of a whole run."""
         kind, options = SCHEDULERS[sampler]
@@ -102,6 +104,7 @@ class Reference:
             "negative_prompt": negative_prompt,
             "num_inference_steps": steps,
             "guidance_scale": guidance_scale,
+            "clip_skip": clip_skip,
         }
         latents = self.pipeline(
             **call, generator=torch.Generator().manual_seed(seed), output_type="latent"
@@ -110,6 +113,41 @@ class Reference:
             **call, generator=torch.Generator().manual_seed(seed), output_type="np"
         ).images[0]
         return latents.numpy(), pixels
+
+
+@torch.no_grad()
+def weighted_states(
+    pipeline: StableDiffusionPipeline,
+    chunks: Sequence[Sequence[tuple[str, float]]],
+    *,
+    clip_skip: int = 0,
+    restores_mean: bool = True,
+) -> np.ndarray:
+    """`[1, 77 * chunks, D]`: what A1111 makes of a prompt whose parts and chunks are known.
+
+    Each chunk is read by itself; its states are multiplied by the weights of their tokens and
+    scaled so that their mean stays (emphasis "Original").
+    """
+    tokenizer, model = pipeline.tokenizer, pipeline.text_encoder
+    size = tokenizer.model_max_length
+    read = []
+    for chunk in chunks:
+        ids, weights = [tokenizer.bos_token_id], [1.0]
+        for text, weight in chunk:
+            own = tokenizer(text, add_special_tokens=False).input_ids
+            ids += own
+            weights += [weight] * len(own)
+        assert len(ids) < size
+        ids += [tokenizer.eos_token_id] + [tokenizer.pad_token_id] * (size - 1 - len(ids))
+        weights += [1.0] * (size - len(weights))
+        hidden = model(torch.tensor([ids]), output_hidden_states=True).hidden_states
+        states = model.text_model.final_layer_norm(hidden[-1 - clip_skip])
+        if set(weights) != {1.0}:
+            mean = states.mean()
+            states = states * torch.tensor(weights)[None, :, None]
+            states = states * (mean / states.mean()) if restores_mean else states
+        read.append(states)
+    return torch.cat(read, dim=1).numpy()
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from exporter.export import StyleRequest, export
 from exporter.progress import silent
 from runtime.bundle import Bundle
+from runtime.manifest import Dtype
 from runtime.pipeline import Pipeline
 from tests.parity.reference import Reference
 
@@ -37,9 +38,16 @@ class World:
     @cached_property
     def bundle(self) -> Path:
         """The embedded base with two external styles and a merged one."""
-        out = self.folder / "dist"
+        return self._exported(self.folder / "dist")
+
+    @cached_property
+    def quantised(self) -> Pipeline:
+        """The same on onnxruntime, its weights in 8 bits."""
+        return Pipeline(Bundle.open(self._exported(self.folder / "dist-q8", "q8")))
+
+    def _exported(self, out: Path, dtype: Dtype = "fp16") -> Path:
         for path in LORAS.values():
-            export(MODELS / "base", out, silent, StyleRequest(path, "external"))
+            export(MODELS / "base", out, silent, StyleRequest(path, "external"), dtype=dtype)
         merged = StyleRequest(LORAS["miyazaki"], "merged", strength=MERGED_STRENGTH)
         export(MODELS / "base", out, silent, merged)
         return out

@@ -4,7 +4,10 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from runtime.bundle import Bundle
 from runtime.manifest import Slot, SlotTable, WeightPlace
+from runtime.pipeline import Pipeline
+from tests.parity.reference import Reference
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2")
 
@@ -22,10 +25,13 @@ def slot(path: str, module: torch.nn.Module) -> Slot:
         if path.endswith(f".{projection}"):
             attention = path.removesuffix(f".{projection}")
             aliases.append(f"{attention}.processor.{projection.removesuffix('.0')}")
+    kind = "linear"
+    if weight.ndim == 4:
+        kind = "conv1x1" if weight.shape[2:] == (1, 1) else "conv3x3"
     return Slot(
         name=path,
-        kind="linear" if weight.ndim == 2 else "conv1x1",
-        in_width=weight.shape[1],
+        kind=kind,
+        in_width=weight[0].numel(),
         out_width=weight.shape[0],
         input_a=f"{path}.lora_A",
         input_b=f"{path}.lora_B",
@@ -48,3 +54,18 @@ def table(tiny_base: Path) -> SlotTable:
             if "attentions" in path and path.endswith(TARGETS)
         ],
     )
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle: Path) -> Bundle:
+    return Bundle.open(tiny_bundle)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tiny_bundle: Path) -> Pipeline:
+    return Pipeline(Bundle.open(tiny_bundle))
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_base: Path, tiny_loras: dict[str, Path]) -> Reference:
+    return Reference(tiny_base, tiny_loras)

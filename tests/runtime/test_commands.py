@@ -18,12 +18,16 @@ def program(error: Exception) -> typer.Typer:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
-    [(BadFile("is\nempty", where="a.safetensors", todo="get it again"), 2), (Cancelled("no"), 130)],
+    ("error", "code", "start"),
+    [
+        (BadFile("is\nempty", where="a.safetensors", todo="get it again"), 2, "error: "),
+        (Cancelled("no"), 130, ""),
+    ],
 )
 def test_an_error_is_one_line_and_an_exit_code(
     error: Exception,
     code: int,
+    start: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -33,7 +37,7 @@ def test_an_error_is_one_line_and_an_exit_code(
     assert caught.value.code == code
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == f"error: {error}\n"
+    assert err == f"{start}{error}\n"
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

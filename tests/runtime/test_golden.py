@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -8,11 +6,7 @@ from diffusers import UNet2DConditionModel
 from runtime.bundle import Bundle
 from runtime.errors import ParityMissed
 from runtime.golden import check_golden, golden_error, golden_feeds
-
-
-@pytest.fixture(scope="module")
-def bundle(tiny_bundle: Path) -> Bundle:
-    return Bundle.open(tiny_bundle)
+from runtime.unet import UNet
 
 
 def test_the_feeds_are_the_step_that_pytorch_took(
@@ -36,15 +30,14 @@ def test_every_graph_is_within_its_tolerance(variant: str, bundle: Bundle) -> No
         (compute, attention) for compute in ("fp32", "fp16") for attention in ("fused", "plain")
     }
     for graph in found.graphs:
-        error = check_golden(bundle, found, graph, bundle.session(graph))
+        error = check_golden(bundle, UNet(bundle, found, graph=graph))
         assert error <= {"fp32": 1e-5, "fp16": 5e-3}[graph.compute]
 
 
 def test_a_graph_of_another_model_is_found_out(bundle: Bundle) -> None:
     merged = bundle.manifest.variant("wiggle-merged")
     impostor = merged.model_copy(update={"golden": bundle.manifest.variant("base").golden})
-    graph = bundle.graph(merged)
-    session = bundle.session(graph)
-    assert golden_error(bundle, impostor, session) > 1e-2
+    unet = UNet(bundle, impostor)
+    assert golden_error(bundle, unet) > 1e-2
     with pytest.raises(ParityMissed, match=r"from PyTorch on the golden step, 1e-05 is allowed"):
-        check_golden(bundle, impostor, graph, session)
+        check_golden(bundle, unet)

@@ -10,6 +10,7 @@ from diffusers.training_utils import _collate_lora_metadata
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 
+from exporter.slots import aliases
 from runtime.errors import BadFile, UnmatchedKeys, WrongBase
 from runtime.lora import LowRank, match_slots, read_lora
 from runtime.manifest import SlotTable
@@ -206,6 +207,53 @@ def test_a_linear_layer_kept_as_a_1x1_convolution(
     assert_same(read(tmp_path / "lora.safetensors", table), deltas(adapted))
 
 
+def test_a_module_without_alpha_among_others(
+    adapted: UNet2DConditionModel, table: SlotTable, tmp_path: Path
+) -> None:
+    state = in_style(adapted, "kohya", alphas=True)
+    path = table.slots[3].name
+    del state[f"{kohya(path)}.alpha"]  # alpha = rank, as kohya's scripts read it
+    save_file(state, tmp_path / "lora.safetensors")
+    expected = deltas(adapted)
+    expected[path] = expected[path] * RANK / ALPHA
+    assert_same(read(tmp_path / "lora.safetensors", table), expected)
+
+
+@pytest.mark.parametrize(
+    ("original", "path"),
+    [
+        ("input_blocks_1_1_proj_in", "down_blocks.0.attentions.0.proj_in"),
+        (
+            "middle_block_1_transformer_blocks_0_ff_net_0_proj",
+            "mid_block.attentions.0.transformer_blocks.0.ff.net.0.proj",
+        ),
+        (
+            "output_blocks_3_1_transformer_blocks_0_attn2_to_out_0",
+            "up_blocks.1.attentions.1.transformer_blocks.0.attn2.to_out.0",
+        ),
+    ],
+)
+def test_original_block_names(
+    original: str,
+    path: str,
+    adapted: UNet2DConditionModel,
+    table: SlotTable,
+    tmp_path: Path,
+) -> None:
+    names = [
+        entry.model_copy(update={"aliases": aliases(entry.name, adapted.config)})
+        for entry in table.slots
+    ]
+    state = {
+        key.replace(kohya(path), f"lora_unet_{original}"): tensor
+        for key, tensor in in_style(adapted, "kohya", alphas=True).items()
+        if key.startswith(f"{kohya(path)}.")
+    }
+    save_file(state, tmp_path / "lora.safetensors")
+    found = read(tmp_path / "lora.safetensors", table.model_copy(update={"slots": names}))
+    assert_same(found, {path: deltas(adapted)[path]})
+
+
 def test_metadata_and_hash_are_kept(adapted: UNet2DConditionModel, tmp_path: Path) -> None:
     path = tmp_path / "lora.safetensors"
     save_file(in_style(adapted, "kohya", alphas=True), path, {"ss_output_name": "castle"})
@@ -218,7 +266,7 @@ def test_modules_without_a_slot_are_all_listed(
     adapted: UNet2DConditionModel, table: SlotTable, tmp_path: Path
 ) -> None:
     state = in_style(adapted, "kohya", alphas=True)
-    for name in ("lora_unet_nowhere", "lora_te_text_model_encoder_layers_0_mlp_fc1"):
+    for name in ("lora_unet_nowhere", "lora_te_text_model_encoder_layers_99_mlp_fc1"):
         state |= {f"{name}.lora_down.weight": torch.ones(2, 3)}
         state |= {f"{name}.lora_up.weight": torch.ones(3, 2)}
     save_file(state, tmp_path / "lora.safetensors")
@@ -227,8 +275,8 @@ def test_modules_without_a_slot_are_all_listed(
     message = str(caught.value)
     assert f"2 of {len(table.slots) + 2} modules match no slot" in message
     assert "lora_unet_nowhere" in message
-    assert "lora_te_text_model_encoder_layers_0_mlp_fc1" in message
-    assert "1 of these adapt the text encoder" in message
+    assert "lora_te_text_model_encoder_layers_99_mlp_fc1" in message
+    assert "1 of these adapt a text encoder, where this base's has no slot" in message
 
 
 FOREIGN = {

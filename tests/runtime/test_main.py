@@ -33,18 +33,60 @@ def test_generate_draws_a_picture(tiny_bundle: Path, tmp_path: Path) -> None:
     assert result.stdout.strip() == str(out)
 
 
-def test_a_prompt_that_is_too_long_is_told(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_generate_paints_into_a_picture(inpainting_bundle: Path, tmp_path: Path) -> None:
+    image, mask, out = (tmp_path / f"{name}.png" for name in ("image", "mask", "out"))
+    Image.new("RGB", (70, 90), "red").save(image)
+    Image.new("1", (70, 90), 1).save(mask)
     result = call(
-        "generate", tiny_bundle, "x " * 80, "--steps", "1", "--out", tmp_path / "picture.png"
+        *("generate", inpainting_bundle, "a castle", "--steps", "1", "--out", out),
+        *("--image", image, "--mask", mask),
     )
     assert result.exit_code == 0
-    assert "only the first 75 tokens are read, 5 were cut off" in result.stderr
+    assert out.is_file()
+    mask.write_bytes(b"no picture")
+    result = call("generate", inpainting_bundle, "a castle", "--image", image, "--mask", mask)
+    assert "does not open as a picture" in str(result.exception)
+
+
+def test_generate_reads_tags_weights_and_clip_skip(tiny_bundle: Path, tmp_path: Path) -> None:
+    def drawn(prompt: str, *options: str) -> bytes:
+        out = tmp_path / "picture.png"
+        steps = ("--steps", "1", "--out", out)
+        assert call("generate", tiny_bundle, prompt, *options, *steps).exit_code == 0
+        return out.read_bytes()
+
+    tagged = drawn("a castle<lora:wiggle:0.8>")
+    assert tagged == drawn("a castle", "--style", "wiggle:0.8")
+    prompts = (["a castle"], ["a (castle:1.4)"], ["a castle", "--clip-skip", "1"])
+    assert len({drawn(*prompt) for prompt in prompts} | {tagged}) == 4
+    result = call("generate", tiny_bundle, "x", "--clip-skip", "3")
+    assert "cannot leave out its last 3 layers" in str(result.exception)
+
+
+def test_generate_begins_over_a_picture_and_draws_several(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    image, out = tmp_path / "image.png", tmp_path / "drawn.png"
+    Image.new("RGB", (70, 90), "red").save(image)
+    options = ["--image", image, "--image-strength", "0.5", "--guidance-range", "0.2:0.8"]
+    options += ["--steps", "4", "--seed", "7"]
+    result = call("generate", tiny_bundle, "a castle", *options, "--count", "2", "--out", out)
+    assert result.exit_code == 0
+    several = [tmp_path / "drawn-7.png", tmp_path / "drawn-8.png"]
+    assert result.stdout.split() == [str(path) for path in several]
+    assert "2/2" in result.stderr
+    options[-1] = "8"
+    call("generate", tiny_bundle, "a castle", *options, "--out", out)
+    # A picture of several is the picture made alone.
+    assert out.read_bytes() == several[1].read_bytes() != several[0].read_bytes()
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--guidance-range", "half"], "write FROM:TO"),
         (["--style", "wiggle:much"], "'wiggle:much' has no strength"),
+        (["--style", "wiggle:1:2:3"], "'wiggle:1:2:3' has no strength"),
         (["--style", "nobody"], "no style 'nobody'"),
         (["--size", "big"], "'big' is no size"),
         (["--out", "picture.gif"], "picture.gif has no picture suffix"),

@@ -50,11 +50,50 @@ def test_a_pack_is_the_lora_with_its_scale_in_b(table: SlotTable) -> None:
         if slot.name in adapters:
             A, B = found.tensors[slot.input_a], found.tensors[slot.input_b]
             assert A.dtype == B.dtype == np.float16
-            assert A.shape == (slot.in_width, 4)  # a module of rank 2 is filled with zeros
-            assert B.shape == (4, slot.out_width)
+            rank = adapters[slot.name].A.shape[1]
+            assert A.shape == (slot.in_width, rank)
+            assert B.shape == (rank, slot.out_width)
             expected = adapters[slot.name].A @ adapters[slot.name].B
             # Exact: the source is fp16 and its scales are powers of two.
             assert A.astype(np.float32) @ B.astype(np.float32) == pytest.approx(expected, abs=0)
+
+
+def test_a_pack_is_as_large_as_its_tensors_whatever_their_ranks(table: SlotTable) -> None:
+    """One module of rank 64 among many of rank 2."""
+    mixed = lora(table, 2, 0)
+    key = list(mixed.modules)[-1]
+    mixed.modules[key] = lora(table, 64, 0).modules[key]
+    made = make_pack(mixed, table, base_hash=BASE, base_name="tiny", name="mixed", title="Mixed")
+    assert made.metadata.rank == 64
+    own = sum(module.down.nbytes + module.up.nbytes for module in mixed.modules.values())
+    header = 8 + int.from_bytes(dump_pack(made)[:8], "little")
+    assert len(dump_pack(made)) - header == own
+    read = read_pack(dump_pack(made), BASE, "tiny")
+    inputs = stack([(read, 1.0), (pack(table), 0.5)], table)
+    for slot in table.slots:
+        assert inputs[slot.input_a].shape == (slot.in_width, 64 + 4)
+        expected = np.zeros((slot.in_width, slot.out_width))
+        for adapters, strength in ((mixed, 1.0), (lora(table, 4, 0), 0.5)):
+            if adapter := match_slots(adapters, table).get(slot.name):
+                expected += strength * (adapter.A @ adapter.B)
+        found = inputs[slot.input_a] @ inputs[slot.input_b]
+        assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
+
+
+def test_packs_of_one_rank_as_they_were_once_written_are_read(table: SlotTable) -> None:
+    made = pack(table)
+    rank = made.metadata.rank
+    padded = {
+        name: np.pad(
+            array,
+            ((0, 0), (0, rank - array.shape[1]))
+            if name.endswith("lora_A")
+            else ((0, rank - array.shape[0]), (0, 0)),
+        )
+        for name, array in made.tensors.items()
+    }
+    old, new = (stack([(p, 0.7)], table) for p in (Pack(made.metadata, padded), made))
+    assert all((old[name] == new[name]).all() for name in new)
 
 
 def test_a_pack_survives_its_file(table: SlotTable, tmp_path: Path) -> None:
@@ -151,6 +190,16 @@ def test_tensors_that_do_not_fit_the_slots_are_refused(table: SlotTable) -> None
     without_b = {name: array for name, array in good.tensors.items() if name != slot.input_b}
     stray = {**good.tensors, "elsewhere.lora_A": np.ones((3, 4), np.float16)}
     cut = {**good.tensors, slot.input_a: good.tensors[slot.input_a][:-1]}
-    for tensors, words in ((without_b, "and has none"), (stray, "elsewhere"), (cut, "should have")):
+    beyond = {
+        **good.tensors,
+        slot.input_a: np.ones((slot.in_width, 5), np.float16),
+        slot.input_b: np.ones((5, slot.out_width), np.float16),
+    }
+    for tensors, words in (
+        (without_b, "and has none"),
+        (stray, "elsewhere"),
+        (cut, "should have"),
+        (beyond, "should have"),
+    ):
         with pytest.raises(BadFile, match=words):
             stack([(Pack(good.metadata, tensors), 1)], table)

@@ -9,14 +9,9 @@ from runtime.bundle import Bundle
 from runtime.errors import BrushletError
 from runtime.packs import stack
 from runtime.tensors import Float32
-from runtime.unet import UNet
+from runtime.unet import Prepared, UNet
 
 LIMIT = 1e-5  # of max abs reference; design, section 6; measured 1.2e-6
-
-
-@pytest.fixture(scope="module")
-def bundle(tiny_bundle: Path) -> Bundle:
-    return Bundle.open(tiny_bundle)
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +25,11 @@ def step(width: int = 8) -> tuple[Float32, Float32]:
     return sample, random.normal(size=(2, 77, 32)).astype(np.float32)
 
 
-def lora_inputs(bundle: Bundle, styles: dict[str, float]) -> dict[str, Float32]:
-    packs = [(bundle.style_pack(name), strength) for name, strength in styles.items()]
-    return stack(packs, bundle.slot_table())
+def prepared(
+    unet: UNet, bundle: Bundle, states: Float32, styles: dict[str, float] | None = None
+) -> Prepared:
+    packs = [(bundle.style_pack(name), strength) for name, strength in (styles or {}).items()]
+    return unet.prepare(states, stack(packs, bundle.slot_table()))
 
 
 def assert_close(found: Float32, expected: torch.Tensor, limit: float = LIMIT) -> None:
@@ -46,9 +43,9 @@ def test_without_styles_it_is_the_base(
 ) -> None:
     sample, states = step()
     expected = tiny_unet(torch.from_numpy(sample), timestep, torch.from_numpy(states)).sample
-    assert_close(base.predict(sample, timestep, states, lora_inputs(bundle, {})), expected)
-    zero = lora_inputs(bundle, {"wiggle": 0, "wobble": 0})
-    assert_close(base.predict(sample, timestep, states, zero), expected)
+    for styles in ({}, {"wiggle": 0.0, "wobble": 0.0}):
+        ready = prepared(base, bundle, states, styles)
+        assert_close(base.predict(sample, timestep, ready), expected)
 
 
 @pytest.mark.parametrize(
@@ -69,29 +66,29 @@ def test_styles_are_peft_adapters(
     sample, states = step(width=16)
     with torch.no_grad():
         expected = pipeline.unet(torch.from_numpy(sample), 501, torch.from_numpy(states)).sample
-    assert_close(base.predict(sample, 501, states, lora_inputs(bundle, styles)), expected)
+    assert_close(base.predict(sample, 501, prepared(base, bundle, states, styles)), expected)
 
 
 def test_a_merged_style_is_the_external_one(bundle: Bundle, base: UNet) -> None:
     sample, states = step()
     merged = UNet(bundle, bundle.manifest.variant("wiggle-merged"))
-    external = base.predict(sample, 501, states, lora_inputs(bundle, {"wiggle": 0.8}))
+    external = base.predict(sample, 501, prepared(base, bundle, states, {"wiggle": 0.8}))
     # Merged weights are rounded to fp16 once more: measured 4e-4.
-    assert_close(merged.predict(sample, 501, states, {}), torch.from_numpy(external), 2e-3)
+    found = merged.predict(sample, 501, merged.prepare(states, {}))
+    assert_close(found, torch.from_numpy(external), 2e-3)
 
 
 def test_guidance_leads_away_from_the_negative_prompt(bundle: Bundle, base: UNet) -> None:
     sample, states = step()
-    lora = lora_inputs(bundle, {})
-    one = sample[:1]
-    negative = base.predict(one, 501, states[:1], lora)
-    positive = base.predict(one, 501, states[1:], lora)
-    found = base.guided(one, 501, states, lora, 3)
+    one, unguided = sample[:1], prepared(base, bundle, states[1:])
+    negative = base.predict(one, 501, prepared(base, bundle, states[:1]))
+    positive = base.predict(one, 501, unguided)
+    found = base.guided(one, 501, prepared(base, bundle, states), 3)
     assert_close(found, torch.from_numpy(negative + 3 * (positive - negative)))
-    assert_close(base.guided(one, 501, states[1:], lora, 3), torch.from_numpy(positive))
+    assert_close(base.guided(one, 501, unguided, 3), torch.from_numpy(positive))
 
 
 def test_sizes_that_the_graph_cannot_take_are_told(bundle: Bundle, base: UNet) -> None:
     sample, states = step(width=9)
     with pytest.raises(BrushletError, match=r"latents of the shape \[2, 4, 8, 9\].*another"):
-        base.predict(sample, 501, states, lora_inputs(bundle, {}))
+        base.predict(sample, 501, prepared(base, bundle, states))

@@ -1,3 +1,4 @@
+import io
 import socket
 import threading
 import time
@@ -6,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from PIL import Image
 
 from server.app import create_app
 from server.settings import Settings
@@ -63,6 +66,8 @@ def tiny_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "assets/style.css": "body {}",
         "ort/ort-wasm-simd-threaded.wasm": "\0asm",
         "ort/ort-wasm-simd-threaded.mjs": "export {};",
+        "thumb.jpg": "jpeg",
+        "thumb.jpeg": "jpeg",
         ".hidden": "secret",
     }
     for name, text in files.items():
@@ -85,6 +90,13 @@ def client(settings: Settings) -> Iterator[httpx.Client]:
     with running(create_app(settings)) as client:
         assert until_opened(client).status_code == 200
         yield client
+
+
+def picture(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB") -> bytes:
+    pixels = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, kind, lossless=True)
+    return file.getvalue()
 
 
 def problem(response: httpx.Response, status: int, kind: str) -> str:

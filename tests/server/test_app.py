@@ -55,10 +55,10 @@ def test_a_failure_of_ours_is_a_problem_too(
 
 
 def test_a_client_that_leaves_in_the_middle_harms_nobody(client: httpx.Client) -> None:
-    head = "POST /v1/encode HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    port = client.base_url.port
+    host, port = client.base_url.host, client.base_url.port
     assert port
-    with socket.create_connection((client.base_url.host, port)) as connection:
+    head = f"POST /v1/encode HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((host, port)) as connection:
         connection.sendall(f'{head}Content-Length: 90\r\n\r\n{{"prompt": '.encode())
     assert client.post("/v1/encode", json={"prompt": "x"}).is_success
 
@@ -66,7 +66,8 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(client: httpx.Client) -
 def test_openapi_describes_every_endpoint(client: httpx.Client) -> None:
     page = client.get("/openapi.json").json()
     assert set(page["paths"]) == {
-        *("/v1/encode", "/v1/decode", "/v1/encode-image", "/v1/styles", "/livez", "/readyz")
+        *("/v1/encode", "/v1/decode", "/v1/encode-image", "/v1/styles", "/v1/txt2img"),
+        *("/livez", "/readyz"),
     }
     schemas = page["components"]["schemas"]
     assert {"EncodeRequest", "Problem", "Style"} <= set(schemas)
@@ -83,3 +84,5 @@ def test_openapi_describes_every_endpoint(client: httpx.Client) -> None:
     assert "application/x-safetensors" in decode["requestBody"]["content"]
     encoded = page["paths"]["/v1/encode"]["post"]["responses"]["200"]["content"]
     assert set(encoded) == {"application/x-safetensors"}
+    too_large = page["paths"]["/v1/encode"]["post"]["responses"]["413"]["description"]
+    assert too_large == "The body is larger than 2000 bytes (`--max-prompt-bytes`)."

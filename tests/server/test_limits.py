@@ -6,6 +6,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
+from runtime.errors import Cancelled
 from server.limits import Workers
 from server.problems import Busy
 
@@ -77,5 +78,34 @@ def test_nothing_is_done_for_a_client_that_left() -> None:
         assert not done
         await workers.run(request(), lambda: done.append(2))
         assert done == [2]
+
+    asyncio.run(scenario())
+
+
+def test_long_work_ends_when_the_client_leaves() -> None:
+    async def scenario() -> None:
+        workers = Workers(workers=1, queue=0, retry_seconds=1)
+        left = asyncio.Event()
+
+        async def receive() -> Message:
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        asked = Request({"type": "http", "method": "POST", "headers": []}, receive)
+        begun = threading.Event()
+
+        def work(gone: Callable[[], bool]) -> None:
+            begun.set()
+            for _ in range(6000):
+                if gone():
+                    raise Cancelled("cancelled")
+                threading.Event().wait(0.005)
+
+        running = asyncio.create_task(workers.run_long(asked, work))
+        await until(begun.is_set)
+        left.set()
+        with pytest.raises(ClientDisconnect):
+            await running
+        assert await workers.run_long(request(), lambda gone: gone()) is False
 
     asyncio.run(scenario())

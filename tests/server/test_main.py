@@ -1,47 +1,20 @@
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic, sleep
 
-import httpx
 import pytest
 
 from runtime.errors import BrushletError
-from server.settings import make_settings
-from tests.server.conftest import until_opened
-
-COMMAND = [sys.executable, "-W", "error::DeprecationWarning", "-m", "server"]
-
-
-@contextmanager
-def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    """A server of its own process, on a free port."""
-    process = subprocess.Popen(
-        [*COMMAND, "--port", "0", *options],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "NO_COLOR": "1"},
-        # A shell that runs the tests in the background has SIGINT ignored, which is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    assert process.stderr
-    try:
-        for line in process.stderr:
-            if found := re.search(r"http://\S+", line):
-                break
-        else:
-            raise AssertionError("no address was printed")
-        with httpx.Client(base_url=found[0], timeout=60) as client:
-            yield process, client
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
+from server.__main__ import serve
+from server.settings import Settings, make_settings
+from tests.server.conftest import problem, until_opened
+from tests.serving import COMMAND, serving
 
 
 def test_a_real_server(tiny_bundle: Path, tiny_page: Path) -> None:
@@ -64,6 +37,58 @@ def test_a_real_server(tiny_bundle: Path, tiny_page: Path) -> None:
         errors = process.stderr.read()
         assert process.wait(timeout=30) in (130, -signal.SIGINT)
         assert "Traceback" not in errors
+
+
+def test_limits_and_names_are_options(tiny_bundle: Path) -> None:
+    limits = ["--max-prompt-bytes", "30", "--connections", "4", "--allow-host", "example.org"]
+    with serving("--bundle", str(tiny_bundle), *limits) as (_, client), ExitStack() as idle:
+        until_opened(client)
+        assert client.post("/v1/encode", json={"prompt": "x"}).is_success
+        too_long = client.post("/v1/encode", json={"prompt": "x" * 30})
+        assert "larger than 30 bytes" in problem(too_long, 413, "too-large")
+        assert client.get("/livez", headers={"Host": "example.org"}).is_success
+        host, port = client.base_url.host, client.base_url.port
+        assert port
+        for _ in range(4):
+            idle.enter_context(socket.create_connection((host, port)))
+        deadline = monotonic() + 30
+        while client.get("/livez").status_code != 503:  # once all four are accepted
+            assert monotonic() < deadline
+            sleep(0.05)
+
+
+def test_every_setting_is_an_option() -> None:
+    help_page = subprocess.run(
+        [*COMMAND, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "200"},
+    ).stdout
+    for name in Settings.model_fields:
+        option = f"--{name.replace('_', '-').rstrip('s')}"  # an option given repeatedly is singular
+        assert option in help_page
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "noted"),
+    [("0.0.0.0", None, True), ("0.0.0.0", ["example.org"], False), ("127.0.0.1", None, False)],
+)
+def test_it_says_when_it_answers_to_any_name(
+    tiny_bundle: Path,
+    host: str,
+    names: list[str] | None,
+    noted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def close(_server: object, sockets: list[socket.socket]) -> None:
+        for listening in sockets:
+            listening.close()
+
+    monkeypatch.setattr("uvicorn.Server.run", close)
+    serve(bundle=tiny_bundle, host=host, port=0, allow_host=names)
+    assert ("answers to any host name" in capsys.readouterr().err) == noted
 
 
 def test_it_never_loads_torch() -> None:
@@ -103,6 +128,8 @@ def test_unknown_and_wrong_options_are_refused(options: tuple[str, str]) -> None
 
 def test_unknown_and_wrong_settings_are_refused() -> None:
     with pytest.raises(BrushletError) as caught:
-        make_settings(max_sde=9, port=99999, allow_origins=("example.org",))
-    for key in ("max_sde: Extra inputs", "port: ", "allow_origins.0: "):
+        make_settings(
+            max_sde=9, port=99999, allow_origins=("example.org",), allow_hosts=("example.org:80",)
+        )
+    for key in ("max_sde: Extra inputs", "port: ", "allow_origins.0: ", "allow_hosts.0: "):
         assert key in str(caught.value)

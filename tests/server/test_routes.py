@@ -1,30 +1,44 @@
 import io
+import json
+import select
+import shutil
+import socket
+import struct
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from runtime.bundle import Bundle
 from runtime.tensors import dump_tensors, parse_tensors
-from tests.server.conftest import problem
+from runtime.text import TextEncoder
+from server.app import create_app
+from server.settings import Settings
+from tests.conftest import MERGED_STRENGTH
+from tests.parity.reference import relative_error
+from tests.server.conftest import picture, problem, running, until_opened
 
 JSON = {"Content-Type": "application/json"}
 TENSORS = {"Content-Type": "application/x-safetensors"}
+BYTES = {"Content-Type": "application/octet-stream"}
 
 
 def latents(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.18, shape).astype(np.float32)
 
 
-def picture(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB") -> bytes:
-    pixels = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(file, kind, lossless=True)
-    return file.getvalue()
+def huge_picture() -> bytes:
+    """A PNG whose header promises 30000x30000 pixels."""
+    whole = picture("png")
+    header = b"IHDR" + struct.pack(">II", 30000, 30000) + whole[24:29]
+    return whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:]
 
 
 def test_encode_equals_transformers(client: httpx.Client, tiny_base: Path) -> None:
@@ -43,13 +57,101 @@ def test_encode_equals_transformers(client: httpx.Client, tiny_base: Path) -> No
         assert tensors[embeds].dtype == np.float32
         assert tensors[embeds].shape == (1, *row.shape)
         np.testing.assert_allclose(tensors[embeds][0], row, atol=1e-5 * np.abs(row).max())
-    assert metadata == {"prompt_tokens_cut": "0", "negative_prompt_tokens_cut": "0"}
+    assert metadata == {}
 
 
-def test_encode_says_how_much_was_cut(client: httpx.Client) -> None:
-    response = client.post("/v1/encode", json={"prompt": "x " * 100})
-    _, metadata = parse_tensors(response.content, "answer")
-    assert metadata["prompt_tokens_cut"] == "25"  # 77 less start and end
+def test_encode_reads_weights_long_prompts_and_clip_skip(
+    client: httpx.Client, tiny_bundle: Path
+) -> None:
+    words = {"prompt": "a (castle:1.3), " * 20, "negative_prompt": "fog"}
+    response = client.post("/v1/encode", json=words | {"clip_skip": 2})
+    tensors, _ = parse_tensors(response.content, "answer")
+    expected = TextEncoder(Bundle.open(tiny_bundle)).encode([*words.values()], clip_skip=2)
+    assert expected.shape[1] > 77
+    found = [tensors["prompt_embeds"][0], tensors["negative_prompt_embeds"][0]]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ({"prompt": "a <lora:wiggle:0.8>"}, "hold the style tag <lora:wiggle:0.8> - take it out"),
+        ({"prompt": "", "negative_prompt": "<lora:a>"}, "hold the style tag <lora:a>"),
+        ({"prompt": "", "clip_skip": 3}, "cannot leave out its last 3 layers - choose from 0 to 2"),
+        ({"prompt": "(a:1" + "0" * 50 + ")"}, "lower the strengths of the styles and the weights"),
+    ],
+)
+def test_words_that_cannot_be_read(
+    client: httpx.Client, asked: dict[str, object], complaint: str
+) -> None:
+    response = client.post("/v1/encode", json=asked)
+    assert complaint in problem(response, 422, "brushlet-error")
+
+
+@pytest.fixture(scope="module")
+def styled(settings: Settings, text_bundle: Path) -> Iterator[httpx.Client]:
+    """A client of a server whose bundle has styles that change the text encoder."""
+    with running(create_app(settings.model_copy(update={"bundle": text_bundle}))) as client:
+        assert until_opened(client).status_code == 200
+        yield client
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_encode_equals_diffusers_with_styles(
+    styled: httpx.Client, tiny_base: Path, text_loras: dict[str, Path]
+) -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        tiny_base, torch_dtype=torch.float32, safety_checker=None
+    )
+    for name, path in text_loras.items():
+        pipeline.load_lora_weights(path.parent, weight_name=path.name, adapter_name=name)
+    words = {"prompt": "a castle", "negative_prompt": "fog"}
+    cases = [
+        ([{"name": "accent", "te": 0.7}, {"name": "speech", "te": -0.5}], [0.7, -0.5], 1e-5),
+        ([{"name": "accent", "te": 1.3}, {"name": "wobble", "te": 1}], [1.3, 0], 1e-5),
+        # Merged weights are rounded to fp16.
+        ([{"name": "accent-merged", "te": MERGED_STRENGTH}], [MERGED_STRENGTH, 0], 5e-3),
+        ([{"name": "wiggle-merged", "te": MERGED_STRENGTH}], [0, 0], 1e-5),
+    ]
+    for styles, strengths, tolerance in cases:
+        pipeline.set_adapters(list(text_loras), strengths)
+        with torch.no_grad():
+            expected, negative = pipeline.encode_prompt(
+                words["prompt"], torch.device("cpu"), 1, True, words["negative_prompt"]
+            )
+        tensors, _ = parse_tensors(
+            styled.post("/v1/encode", json=words | {"styles": styles}).content, "answer"
+        )
+        assert relative_error(tensors["prompt_embeds"], expected.numpy()) <= tolerance
+        assert relative_error(tensors["negative_prompt_embeds"], negative.numpy()) <= tolerance
+
+
+@pytest.mark.parametrize(
+    ("styles", "complaint"),
+    [
+        ([{"name": "nobody", "te": 1}], "no style 'nobody' - choose one of: wiggle"),
+        ([{"name": "accent-merged", "te": 0.3}], "merged at the strength 0.8 - use it alone"),
+        ([{"name": "accent", "te": 1e300}], "style accent: the strength 1e+300 is no number"),
+        ([{"name": "accent", "te": 1e37}], "lower the strengths"),
+    ],
+)
+def test_styles_that_cannot_be_used(
+    styled: httpx.Client, styles: list[dict[str, object]], complaint: str
+) -> None:
+    response = styled.post("/v1/encode", json={"prompt": "x", "styles": styles})
+    assert complaint in problem(response, 422, "brushlet-error")
+
+
+def test_a_style_of_another_base(settings: Settings, text_bundle: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(text_bundle, tmp_path / "bundle"))
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["base_hash"] = "0" * 64
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with running(create_app(settings.model_copy(update={"bundle": bundle}))) as client:
+        assert until_opened(client).status_code == 200
+        body = {"prompt": "x", "styles": [{"name": "accent", "te": 1}]}
+        detail = problem(client.post("/v1/encode", json=body), 422, "wrong-base")
+        assert "is made for the base tiny" in detail
 
 
 @pytest.mark.parametrize("kind", ["png", "webp"])
@@ -90,11 +192,20 @@ def test_encode_image_equals_diffusers(client: httpx.Client, tiny_base: Path, ki
     expected = (posterior.mean * vae.config.scaling_factor).numpy()
     assert tensors["latents"].shape == (1, 4, 6, 8)
     np.testing.assert_allclose(tensors["latents"], expected, atol=1e-5 * np.abs(expected).max())
+    deviation = (posterior.std * vae.config.scaling_factor).numpy()
+    both = np.concatenate([expected, deviation], axis=1)
+    response = client.post(
+        "/v1/encode-image?posterior=true",
+        content=body,
+        headers={"Content-Type": f"image/{kind}"},
+    )
+    tensors, _ = parse_tensors(response.content, "answer")
+    np.testing.assert_allclose(tensors["posterior"], both, atol=1e-5 * np.abs(both).max())
 
 
 def test_jpeg_and_transparency_are_read(client: httpx.Client) -> None:
     for body in (picture("jpeg"), picture("png", mode="RGBA"), picture("png", mode="L")):
-        response = client.post("/v1/encode-image", content=body)
+        response = client.post("/v1/encode-image", content=body, headers=BYTES)
         assert response.status_code == 200, response.text
 
 
@@ -121,7 +232,14 @@ def test_health(client: httpx.Client) -> None:
         (b"{}", "prompt: Field required"),
         (b'{"prompt": 1}', "prompt: Input should be a valid string"),
         (b'{"prompt": "x", "steps": 3}', "steps: Extra inputs are not permitted"),
+        (b'{"prompt": "x", "clip_skip": -1}', "clip_skip: Input should be greater than or equal"),
         (b'{"prompt": "\\ud800"}', "Invalid JSON"),
+        (b'{"prompt": "x", "styles": [{"name": "a"}]}', "styles.0.te: Field required"),
+        (b'{"prompt": "x", "styles": [{"name": "a", "te": NaN}]}', "should be a finite number"),
+        (
+            b'{"prompt": "x", "styles": [{"name": "a", "te": 1}, {"name": "a", "te": 1}]}',
+            "names a style twice",
+        ),
     ],
 )
 def test_a_bad_encode_body(client: httpx.Client, body: bytes, complaint: str) -> None:
@@ -156,15 +274,17 @@ def test_a_bad_decode_body(client: httpx.Client, body: bytes, complaint: str) ->
         (picture("png")[:500], "does not open as a picture"),
         (picture("bmp"), "does not open as a picture"),
         (picture("png", size=(264, 8)), "the picture has 264x8 pixels"),
+        (huge_picture(), "the picture has far too many pixels - stay within 256x256"),
     ],
 )
 def test_a_bad_picture(client: httpx.Client, body: bytes, complaint: str) -> None:
-    response = client.post("/v1/encode-image", content=body)
+    response = client.post("/v1/encode-image", content=body, headers=BYTES)
     assert complaint in problem(response, 400, "bad-file")
 
 
 def test_a_picture_of_odd_size_says_what_would_fit(client: httpx.Client) -> None:
-    response = client.post("/v1/encode-image", content=picture("png", size=(60, 48)))
+    body = picture("png", size=(60, 48))
+    response = client.post("/v1/encode-image", content=body, headers=BYTES)
     detail = problem(response, 422, "brushlet-error")
     assert "make both sides multiples of 8" in detail
 
@@ -172,7 +292,9 @@ def test_a_picture_of_odd_size_says_what_would_fit(client: httpx.Client) -> None
 def test_a_body_that_is_too_large(client: httpx.Client) -> None:
     content = b'{"prompt": "' + b"x" * 3000 + b'"}'
     declared = client.post("/v1/encode", content=content, headers=JSON)
-    assert "larger than 2000 bytes" in problem(declared, 413, "too-large")
+    detail = problem(declared, 413, "too-large")
+    assert "larger than 2000 bytes" in detail
+    assert "higher --max-prompt-bytes" in detail
     chunked = client.post("/v1/encode", content=iter([content]), headers=JSON)
     assert "larger than 2000 bytes" in problem(chunked, 413, "too-large")
 
@@ -183,6 +305,34 @@ def test_a_body_of_another_kind(client: httpx.Client) -> None:
     assert "send application/json" in detail
 
 
+@pytest.mark.parametrize("path", ["/v1/encode", "/v1/decode", "/v1/encode-image"])
+def test_a_body_of_no_kind_is_refused(client: httpx.Client, path: str) -> None:
+    """A browser sends it to any site without asking there first."""
+    response = client.post(path, content=b'{"prompt": "x"}')
+    assert "Content-Type" not in response.request.headers
+    detail = problem(response, 415, "wrong-media-type")
+    assert "Content-Type: is missing - send application/" in detail or "send image/png" in detail
+
+
+def test_a_body_that_drips_is_given_up(settings: Settings) -> None:
+    hurried = settings.model_copy(update={"body_seconds": 1})
+    with running(create_app(hurried)) as client:
+        host, port = client.base_url.host, client.base_url.port
+        assert port
+        head = f"POST /v1/encode HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        with socket.create_connection((host, port), timeout=30) as connection:
+            connection.sendall(f"{head}Content-Length: 900\r\n\r\n".encode())
+            for _ in range(100):
+                if select.select([connection], [], [], 0.1)[0]:
+                    break
+                connection.sendall(b" ")
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))  # until it hangs up
+        assert answer.startswith(b"HTTP/1.1 408"), answer[:200]
+        assert b"urn:brushlet:slow-body" in answer
+        assert b"did not arrive within 1 s" in answer
+        assert b"--body-seconds" in answer
+
+
 def test_a_bad_query(client: httpx.Client) -> None:
     body = dump_tensors({"latents": latents(1, 4, 2, 2)}, {})
     response = client.post("/v1/decode?format=gif", content=body, headers=TENSORS)
@@ -190,8 +340,8 @@ def test_a_bad_query(client: httpx.Client) -> None:
 
 
 def test_unknown_paths_and_wrong_methods(client: httpx.Client) -> None:
-    assert "/docs" in problem(client.get("/v1/nothing"), 404, "not-found")
-    assert "/docs" in problem(client.get("/bundle/nothing.bin"), 404, "not-found")
+    for path in ("/v1/nothing", "/bundle/nothing.bin", "/docs", "/redoc"):
+        assert "/openapi.json lists" in problem(client.get(path), 404, "not-found")
     wrong = client.get("/v1/encode")
     problem(wrong, 405, "method-not-allowed")
     assert wrong.headers["allow"] == "POST"

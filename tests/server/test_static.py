@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from server.static import IMMUTABLE, REVALIDATE
+from runtime.headers import IMMUTABLE, REVALIDATE
 from tests.server.conftest import problem
 
 
@@ -20,7 +20,7 @@ def test_every_file_of_the_bundle_is_served_whole(client: httpx.Client, tiny_bun
             name = path.relative_to(tiny_bundle).as_posix()
             response = client.get(f"/bundle/{name}")
             assert response.content == path.read_bytes(), name
-            expected = REVALIDATE if name == "manifest.json" else IMMUTABLE
+            expected = REVALIDATE if name in ("manifest.json", "report.json") else IMMUTABLE
             assert response.headers["cache-control"] == expected, name
             if path.suffix in (".onnx", ".bin", ".safetensors"):
                 assert response.headers["content-type"] == "application/octet-stream", name
@@ -35,6 +35,8 @@ def test_every_file_of_the_bundle_is_served_whole(client: httpx.Client, tiny_bun
         ("/assets/style.css", "text/css; charset=utf-8", REVALIDATE),
         ("/ort/ort-wasm-simd-threaded.wasm", "application/wasm", REVALIDATE),
         ("/ort/ort-wasm-simd-threaded.mjs", "text/javascript; charset=utf-8", REVALIDATE),
+        ("/thumb.jpg", "image/jpeg", REVALIDATE),
+        ("/thumb.jpeg", "image/jpeg", REVALIDATE),
         ("/bundle/manifest.json", "application/json", REVALIDATE),
     ],
 )
@@ -133,7 +135,8 @@ def test_nothing_outside_or_hidden_is_served(client: httpx.Client, path: str) ->
     host, port = client.base_url.host, client.base_url.port
     assert port
     with socket.create_connection((host, port), timeout=30) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 404"), answer[:200]
     assert b"secret" not in answer.partition(b"\r\n\r\n")[2].replace(b"secret.txt", b"")

@@ -7,6 +7,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
+from runtime.digests import base_hash
 from runtime.lora import read_lora
 from runtime.tensors import read_tensors
 from tests.trainer.conftest import MakeConfig, run
@@ -44,7 +45,7 @@ def test_tensors_are_half_and_projections_are_1x1_convolutions(trained: Trained)
     assert tensors[f"{key}.alpha"].shape == ()
 
 
-def test_metadata(trained: Trained) -> None:
+def test_metadata(trained: Trained, tiny_base: Path) -> None:
     _, metadata = read_tensors(trained.config.out)
     expected = {
         "ss_network_module": "networks.lora",
@@ -52,6 +53,7 @@ def test_metadata(trained: Trained) -> None:
         "ss_network_alpha": "2.0",
         "ss_base_model_version": "sd_v1",
         "ss_sd_model_hash": trained.base.sha256,
+        "brushlet.base_hash": base_hash(tiny_base),
         "ss_num_train_images": "3",
         "ss_steps": "6",
         "ss_seed": "0",

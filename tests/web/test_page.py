@@ -1,31 +1,17 @@
 """The built page in a real Chromium, with the real server behind it."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.server.test_main import serving
-
-WEB = Path(__file__).parents[2] / "web"
+from tests.pages import page, promises
 
 
 @pytest.fixture(scope="module")
 def told(tiny_bundle: Path) -> dict[str, str]:
     """What `web/tests/page/e2e.mjs` says of each promise of the page: name -> line."""
-    assert (WEB / "dist" / "index.html").is_file(), "build the page first: make page"
-    with serving("--bundle", str(tiny_bundle), "--page", str(WEB / "dist")) as (_, client):
-        done = subprocess.run(
-            ["node", "tests/page/e2e.mjs", str(client.base_url)],
-            cwd=WEB,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-    lines = done.stdout + done.stderr
-    assert "kept " in lines or "BROKEN " in lines, lines
-    return {"all": lines} | {line[9:].rsplit(" (", 1)[0]: line for line in lines.splitlines()}
+    with page(tiny_bundle) as url:
+        return promises("page/e2e.mjs", url)
 
 
 @pytest.mark.parametrize(
@@ -33,13 +19,18 @@ def told(tiny_bundle: Path) -> dict[str, str]:
     [
         "a picture is painted in an isolated page, within tolerance of PyTorch",
         "the slider at 0 is the base picture, and the model is not loaded again",
+        "without a server's help the picture is the same",
         "the same settings give the same picture",
+        "a link brings the same picture to another visitor",
+        "compare shows the picture at strength 0 while it is held",
         "a merged style is painted without a slider",
         "cancel ends the picture within a step, and the next one is painted",
         "live: the slider's last place wins",
         "an altered shard is named; Retry gets a sound one",
         "a truncated shard is named",
         "a server that is down is named; Retry paints",
+        "a server that is not ready yet is waited for",
+        "a server that is down at page load is named; Retry opens",
         "a style of another base is refused with both names",
         "everything can be done from the keyboard",
         "the chosen language is remembered",

@@ -9,7 +9,8 @@ import pytest
 
 from runtime.bundle import Bundle
 from runtime.golden import golden_feeds
-from tests.parity.browser import run_jobs
+from runtime.pipeline import Pipeline
+from tests.browser import run_jobs
 from tests.parity.reference import relative_error
 
 
@@ -34,7 +35,14 @@ def results(tiny_bundle: Path) -> dict[str, tuple[dict[str, Any], Any]]:
     wanted = [{"provider": name} for name in ("webgpu", "jsep", "wasm")]
     jobs.append({"kind": "load", "id": "chosen", "providers": wanted})
     jobs.append({"kind": "load", "id": "by default"})
-    return run_jobs(tiny_bundle, jobs, {"golden.safetensors": feeds}, webgpu=True)
+    states = Pipeline(bundle).text_encoder.encode(["dark", "a castle"])
+    prompts = {"negative_prompt_embeds": states[:1], "prompt_embeds": states[1:]}
+    request = {"styles": [{"name": "wiggle", "strength": 0.7}], "seed": 5, "height": 8, "width": 8}
+    request |= {"steps": 3, "sampler": "ddim", "guidanceScale": 4.0, "guidanceRange": [0.34, 1]}
+    partly = {"kind": "denoise", "id": "partly guided", "inputs": "prompts.safetensors"}
+    jobs.append(partly | {"request": request, "providers": [{"provider": "jsep"}]})
+    inputs = {"golden.safetensors": feeds, "prompts.safetensors": prompts}
+    return run_jobs(tiny_bundle, jobs, inputs, webgpu=True)
 
 
 @pytest.mark.parametrize("graph", ["jsep-fused", "jsep-plain", "webgpu-plain"])
@@ -44,6 +52,24 @@ def test_a_webgpu_step_is_pytorchs(
     bundle = Bundle.open(tiny_bundle)
     _, expected = golden_feeds(bundle, bundle.manifest.variant("base"))
     assert relative_error(results[graph][1]["out_sample"], expected) <= 1e-5
+
+
+def test_guidance_on_a_part_of_the_run(
+    results: dict[str, tuple[dict[str, Any], Any]], tiny_bundle: Path
+) -> None:
+    """Its first step sees the prompt alone, whose keys and values are on the GPU."""
+    expected = Pipeline(Bundle.open(tiny_bundle)).generate(
+        "a castle",
+        negative_prompt="dark",
+        styles={"wiggle": 0.7},
+        seed=5,
+        steps=3,
+        sampler="ddim",
+        guidance_scale=4.0,
+        guidance_range=(0.34, 1),
+    )
+    found = results["partly guided"][1]["latents"]
+    assert relative_error(found, expected.latents) <= 1e-5
 
 
 def test_the_provider_chosen_is_within_tolerance(

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter import digests
-from exporter.digests import base_hash, model_files
+from runtime import digests
+from runtime.digests import base_hash, model_files
 from runtime.errors import BadFile
+from runtime.manifest import FileRef
 
 
 @pytest.fixture
@@ -56,3 +57,15 @@ def test_a_folder_that_is_no_pipeline_is_refused(base: Path) -> None:
     shutil.rmtree(base / "vae")
     with pytest.raises(BadFile, match="has no folder vae"):
         base_hash(base)
+
+
+def test_files_just_written_are_not_read_again(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = base / "model_index.json"
+    digest = digests.sha256_file(path)
+    ref = FileRef(url=path.name, bytes=path.stat().st_size, sha256=digest)
+    digests.remember(base, [ref])
+    monkeypatch.setattr(digests, "sha256_file", None)
+    assert digests.altered_files(base, [ref]) == []
+    monkeypatch.undo()
+    path.write_text("{}")
+    assert digests.altered_files(base, [ref]) == [path.name]
