@@ -29,7 +29,7 @@ def style_exports(base: Path, lora: Path, out: Path) -> Iterator[Ratio]:
         "merged export": exporting("--mode", "merged"),
         "full re-export": exporting("--fresh"),
     }
-    taken = rounds(contestants, ROUNDS, warm_up=1)
+    taken = rounds(contestants, ROUNDS, runs=1)
     yield ratio(taken, "external export", "full re-export")
     yield ratio(taken, "merged export", "full re-export")
     yield ratio(taken, "external export", "merged export")

@@ -11,13 +11,15 @@ from diffusers import UNet2DConditionModel
 from benchmarks.timing import Ratio, ratio, rounds
 from runtime.bundle import Bundle
 from runtime.golden import golden_feeds
-from runtime.manifest import Provider
 from runtime.noise import Generator
 from runtime.tensors import Float32
-from tests.parity.browser import run_jobs
+from runtime.unet import UNet
+from tests.browser import run_jobs
 
-ROUNDS = 30
-BROWSER_TURNS = 5  # of ROUNDS / BROWSER_TURNS steps each; a turn starts a Chromium
+ROUNDS = 20
+BROWSER_ROUNDS = 5  # each starts a Chromium
+BROWSER_RUNS = 10
+BROWSER_WARM_UP = 15  # WebAssembly is compiled a second time, for speed, while it runs
 THREADS = 2
 
 Feeds = dict[str, Float32]
@@ -60,9 +62,9 @@ def browser_steps(base: Path, bundle: Bundle) -> Iterator[Ratio]:
     }
     wasm = {f"WASM, {n} thread{'s'[: n - 1]}": n for n in (2, 1)}
     taken: dict[str, list[float]] = {name: [] for name in [*native, *wasm]}
-    for _ in range(BROWSER_TURNS):
-        for name, seconds in rounds(native, ROUNDS // BROWSER_TURNS).items():
-            taken[name].append(float(np.median(seconds)))
+    for _ in range(BROWSER_ROUNDS):
+        for name, seconds in rounds(native, 1, BROWSER_RUNS).items():
+            taken[name] += seconds
         jobs: list[dict[str, Any]] = [
             {
                 "kind": "step",
@@ -72,7 +74,8 @@ def browser_steps(base: Path, bundle: Bundle) -> Iterator[Ratio]:
                 "compute": "fp32",
                 "attention": "fused",
                 "inputs": "feeds.safetensors",
-                "repeat": ROUNDS // BROWSER_TURNS,
+                "repeat": BROWSER_RUNS,
+                "warmUp": BROWSER_WARM_UP,
             }
             for name, threads in wasm.items()
         ]
@@ -106,6 +109,8 @@ def _torch_step(unet: Any, inputs: Feeds) -> Callable[[], object]:
 
 
 def _onnx_step(bundle: Bundle, variant: str, feeds: Feeds) -> Callable[[], object]:
-    provider: Provider = "cpu"
-    session = bundle.session(bundle.graph(bundle.manifest.variant(variant), provider), [provider])
-    return lambda: session.run(["out_sample"], feeds)
+    """A step as every step after a picture's first is: what the steps share is prepared."""
+    unet = UNet(bundle, bundle.manifest.variant(variant))
+    lora = {name: tensor for name, tensor in feeds.items() if ".lora_" in name}
+    prepared = unet.prepare(feeds["encoder_hidden_states"], lora)
+    return lambda: unet.predict(feeds["sample"], float(feeds["timestep"][0]), prepared)
