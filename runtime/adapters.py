@@ -159,8 +159,8 @@ class LoraModule(Sum):
         return tuple(self.down.shape[2:])
 
     def low_rank(self) -> LowRank:
-        """A = down^T, B = alpha / rank * up^T."""
-        return scaled(
+        """A = down^T, B = alpha / rank * up^T, but for powers of two (`low_rank_of`)."""
+        return low_rank_of(
             self.up.reshape(self.outs, self.rank), self.down.reshape(self.rank, -1), self.scale
         )
 
@@ -335,11 +335,19 @@ def _added(weight: Array, delta: Float32, strength: float) -> Float32:
     return wide(weight) + (np.float32(strength) * delta).reshape(weight.shape)
 
 
-def scaled(up: Array, down: Array, scale: float) -> LowRank:
-    """A = down^T, B = scale * up^T."""
+def low_rank_of(up: Array, down: Array, scale: float) -> LowRank:
+    """A = down^T, B = scale * up^T, each rank's size spread evenly over both by a power of two.
+
+    That is exact. Packs are fp16, and a small scale (alpha 1 at rank 128), or the product of two
+    small factors, would leave B below its normal numbers (6e-5).
+    """
     A = np.ascontiguousarray(down.T, np.float32)
     B = np.ascontiguousarray(scale * up.T.astype(float), np.float32)
-    return LowRank(A, B)
+    largest_a, largest_b = np.abs(A).max(axis=0), np.abs(B).max(axis=1)
+    used = (largest_a > 0) & (largest_b > 0) & np.isfinite(largest_a) & np.isfinite(largest_b)
+    ratio = np.divide(largest_b, largest_a, where=used, out=np.ones_like(largest_a))
+    power = np.exp2(np.round(np.log2(ratio) / 2)).astype(np.float32)
+    return LowRank(A * power, B / power[:, None])
 
 
 def _size(ins: int, outs: int, kernel: Kernel) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from runtime.adapters import Kernel, LowRank, Sum, scaled, wide
+from runtime.adapters import Kernel, LowRank, Sum, low_rank_of, wide
 from runtime.tensors import Array, Float32
 
 
@@ -60,7 +60,7 @@ class LohaModule(Sum):
         up1, down1, up2, down2 = map(wide, (self.up1, self.down1, self.up2, self.down2))
         up = (up1[:, :, None] * up2[:, None, :]).reshape(self.outs, -1)
         down = (down1[:, None, :] * down2[None, :, :]).reshape(-1, self.ins)
-        return _balanced(up, down, self.scale)
+        return low_rank_of(up, down, self.scale)
 
 
 class Factors(NamedTuple):
@@ -139,7 +139,7 @@ class LokrModule(Sum):
         if self.w1.rank * self.w2.rank >= self.full_rank:
             return _matrix_of_narrow(self)
         (left1, right1), (left2, right2) = self.w1.shortest(), self.w2.shortest()
-        return _balanced(np.kron(left1, left2), np.kron(right1, right2), self.scale)
+        return low_rank_of(np.kron(left1, left2), np.kron(right1, right2), self.scale)
 
 
 def _matrix_of_narrow(change: Sum) -> LowRank | None:
@@ -148,18 +148,4 @@ def _matrix_of_narrow(change: Sum) -> LowRank | None:
         return None
     delta, identity = change.delta(), np.eye(change.full_rank, dtype=np.float32)
     up, down = (identity, delta) if change.outs <= change.ins else (delta, identity)
-    return _balanced(up, down, 1.0)
-
-
-def _balanced(up: Float32, down: Float32, scale: float) -> LowRank:
-    """Spreads the size of each rank evenly over A and B by a power of two, which is exact.
-
-    Packs are fp16, and products of two small factors fall below its normal numbers (6e-5).
-    """
-    adapter = scaled(up, down, scale)
-    largest_a = np.abs(adapter.A).max(axis=0)
-    largest_b = np.abs(adapter.B).max(axis=1)
-    used = (largest_a > 0) & (largest_b > 0) & np.isfinite(largest_a) & np.isfinite(largest_b)
-    ratio = np.divide(largest_b, largest_a, where=used, out=np.ones_like(largest_a))
-    power = np.exp2(np.round(np.log2(ratio) / 2)).astype(np.float32)
-    return LowRank(adapter.A * power, adapter.B / power[:, None])
+    return low_rank_of(up, down, 1.0)

@@ -18,7 +18,7 @@ import {
   type Parts,
   sum,
 } from "./adapters";
-import { scaled } from "./lowrank";
+import { lowRankOf } from "./lowrank";
 import { loha, lokr } from "./products";
 import type { StoredTensor } from "./tensorfile";
 
@@ -45,7 +45,7 @@ function lora(part: Parts, numbers: Numbers): Adapter | undefined {
       rank: down.rows,
       form: down.rows,
       obstacle: "",
-      lowRank: async (scale, read) => scaled(await up.load(read), await down.load(read), scale),
+      lowRank: async (scale, read) => lowRankOf(await up.load(read), await down.load(read), scale),
     },
     down.kernel,
     numbers,

@@ -131,20 +131,17 @@ export function withCore(core: Floats, down: Matrix, area: number): Matrix {
   return matrix(rank, down.columns * area, data);
 }
 
-/** A = down^T, B = scale * up^T, for `up [outs, rank]` and `down [rank, ins]`. */
-export function scaled(up: Matrix, down: Matrix, scale: number): LowRank {
+/**
+ * A = down^T, B = scale * up^T, for `up [outs, rank]` and `down [rank, ins]`, each rank's size spread
+ * evenly over both by a power of two. That is exact. Packs are fp16, and a small scale (alpha 1 at rank
+ * 128), or the product of two small factors, would leave B below its normal numbers (6e-5).
+ */
+export function lowRankOf(up: Matrix, down: Matrix, scale: number): LowRank {
+  const rank = down.rows;
+  const A = wide(transposed(down)).data as Float32;
   const turned = transposed(up).data;
   const B = new Float32Array(turned.length);
   for (let i = 0; i < B.length; i++) B[i] = scale * (turned[i] as number);
-  return { rank: down.rows, A: wide(transposed(down)).data as Float32, B };
-}
-
-/**
- * `scaled`, the size of each rank spread evenly over A and B by a power of two, which is exact:
- * packs are fp16, and products of two small factors fall below its normal numbers (6e-5).
- */
-export function balanced(up: Matrix, down: Matrix, scale: number): LowRank {
-  const { rank, A, B } = scaled(up, down, scale);
   const ins = A.length / rank;
   const outs = B.length / rank;
   for (let j = 0; j < rank; j++) {

@@ -20,10 +20,10 @@ import {
   turned,
 } from "./adapters";
 import {
-  balanced,
   identity,
   kronecker,
   type LowRank,
+  lowRankOf,
   type Matrix,
   product,
   rowwise,
@@ -77,7 +77,7 @@ export function loha(part: Parts, numbers: Numbers): Adapter | undefined {
         }
         // (U V) * (X Y) = (U khatri-rao X) (V khatri-rao Y), by rows and by columns
         const down = transposed(rowwise(transposed(down1), transposed(down2)));
-        return balanced(rowwise(up1, up2), down, scale);
+        return lowRankOf(rowwise(up1, up2), down, scale);
       },
     },
     first.down.kernel,
@@ -167,7 +167,7 @@ export function lokr(part: Parts, numbers: Numbers): Adapter | undefined {
         // (U V) kron (X Y) = (U kron X) (V kron Y)
         const [left1, right1] = await w1.shortest(read);
         const [left2, right2] = await w2.shortest(read);
-        return balanced(kronecker(left1, left2), kronecker(right1, right2), scale);
+        return lowRankOf(kronecker(left1, left2), kronecker(right1, right2), scale);
       },
     },
     kernel,
@@ -185,5 +185,5 @@ function narrowRank(ins: number, outs: number): number | undefined {
 /** @param delta `[outs, ins]` */
 function matrixOfNarrow(delta: Matrix): LowRank {
   const one = identity(Math.min(delta.rows, delta.columns));
-  return delta.rows <= delta.columns ? balanced(one, delta, 1) : balanced(delta, one, 1);
+  return delta.rows <= delta.columns ? lowRankOf(one, delta, 1) : lowRankOf(delta, one, 1);
 }
