@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from exporter.parity import compare, gate
+from exporter.parity import compare, gate, worst
 from runtime.errors import ParityMissed
 
 REFERENCE = np.array([1.0, -4.0, 2.0], np.float32)
@@ -34,3 +34,21 @@ def test_the_direction_counts_too() -> None:
     parity = compare("spike", noisy, spiked, 5e-3)
     assert parity.error < 5e-3
     assert not parity.passed
+
+
+def test_nothing_is_near_nothing_alone() -> None:
+    """The part of a LoRA that kohya trained at a rate of 0 adds nothing, and its pack neither."""
+    nothing = np.zeros(3, np.float32)
+    assert compare("quiet", nothing, nothing, 1e-5).passed
+    assert not compare("loud", REFERENCE * 1e-9, nothing, 1e-5).passed
+
+
+def test_the_worst_of_several_counts() -> None:
+    good = compare("good", REFERENCE, REFERENCE, 1e-3)
+    far = compare("far", REFERENCE * np.float32(1.01), REFERENCE, 1e-3)
+    turned = compare("turned", REFERENCE[::-1], REFERENCE, 1e-3)
+    both = worst("both", [good, far])
+    assert (both.error, both.cosine) == (far.error, min(good.cosine, far.cosine))
+    assert worst("all", [far, turned, good]).cosine == turned.cosine
+    unknown = compare("unknown", REFERENCE * np.nan, REFERENCE, 1e-3)
+    assert not worst("one", [good, unknown, good]).passed
