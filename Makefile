@@ -9,6 +9,7 @@ LORA    ?= miyazaki
 MODE    ?=# external (the default) or merged
 RECIPE  ?=# a JSON that puts a style together from LoRAs, instead of LORA=
 FORMAT  ?= bundle# bundle, optimum or adapter
+STYLE   ?=# the style's name (default: the file's; merged: with -merged)
 STRENGTH ?=# where the slider starts (default: what its maker prefers), or of a merge (default: 1)
 FRESH   ?=# 1: export the base again
 SLOTS   ?=# attn, transformer (the default) or full: where LoRAs can attach
@@ -69,8 +70,8 @@ train: $(DONE) ## train LORA= on BASE= (DATA= a folder of your own pictures)
 
 # The default LoRA does not come with a recipe; one that was asked for does, and is an error.
 export: NAMED = $(if $(and $(strip $(RECIPE)),$(filter file,$(origin LORA))),,$(LORA))
-export: $(DONE) ## write LORA= (names under models/loras/ or paths: a or a:0.7,b:0.4) or RECIPE= into OUT= (MODE=external|merged, FORMAT=bundle|optimum|adapter, BASE=, BASE_CONFIG=, STRENGTH=, SLOTS=, DTYPE=fp32|fp16|q8|q4, EXAMPLES=1, FRESH=1)
-	$(PY) -m exporter export $(if $(strip $(NAMED)),--lora "$(NAMED)") $(if $(strip $(RECIPE)),--recipe "$(strip $(RECIPE))") --format $(strip $(FORMAT)) $(if $(strip $(MODE)),--mode $(strip $(MODE))) --base "$(BASE)" $(if $(strip $(BASE_CONFIG)),--base-config "$(strip $(BASE_CONFIG))") --out "$(OUT)" $(if $(strip $(STRENGTH)),--strength $(STRENGTH)) $(if $(strip $(SLOTS)),--slots $(SLOTS)) $(if $(strip $(DTYPE)),--dtype $(strip $(DTYPE))) $(if $(strip $(EXAMPLES)),--examples) $(if $(strip $(FRESH)),--fresh)
+export: $(DONE) ## write LORA= (names under models/loras/ or paths: a or a:0.7,b:0.4) or RECIPE= into OUT= (MODE=external|merged, FORMAT=bundle|optimum|adapter, BASE=, BASE_CONFIG=, STYLE=, STRENGTH=, SLOTS=, DTYPE=fp32|fp16|q8|q4, EXAMPLES=1, FRESH=1)
+	$(PY) -m exporter export $(if $(strip $(NAMED)),--lora "$(NAMED)") $(if $(strip $(RECIPE)),--recipe "$(strip $(RECIPE))") --format $(strip $(FORMAT)) $(if $(strip $(MODE)),--mode $(strip $(MODE))) --base "$(BASE)" $(if $(strip $(BASE_CONFIG)),--base-config "$(strip $(BASE_CONFIG))") --out "$(OUT)" $(if $(strip $(STYLE)),--name "$(strip $(STYLE))") $(if $(strip $(STRENGTH)),--strength $(STRENGTH)) $(if $(strip $(SLOTS)),--slots $(SLOTS)) $(if $(strip $(DTYPE)),--dtype $(strip $(DTYPE))) $(if $(strip $(EXAMPLES)),--examples) $(if $(strip $(FRESH)),--fresh)
 
 page: web/node_modules/.done ## build the page into web/dist
 	cd web && npm run --silent build

@@ -94,7 +94,7 @@ def export_adapter(
             for ref in kept.files:
                 link_or_copy(out / ref.url, folder / ref.url)
         else:
-            slot_set = slot_set or "transformer"
+            slot_set = slot_set or _slot_set(out) or "transformer"
             with step("LoRA and base", 1):
                 check_fit(mixture, base.folder, base.name, digest, "external", slot_set)
             measured += _write_graphs(base, folder, step, slot_set)
@@ -151,6 +151,14 @@ def _reusable(
     if altered_files(out, old.files) or not names >= set(_SLOTS.values()):
         return None
     return old if slot_set in (None, _tables(out)[0].slot_set) else None
+
+
+def _slot_set(folder: Path) -> SlotSet | None:
+    """Of the graph in a folder; None where there is none that can be read."""
+    try:
+        return _tables(folder)[0].slot_set
+    except (OSError, ValueError):
+        return None
 
 
 def _tables(folder: Path) -> list[SlotTable]:

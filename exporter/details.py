@@ -4,7 +4,9 @@ The metadata are kohya's `ss_*` and Stability's `modelspec.*`
 (https://github.com/Stability-AI/ModelSpec).
 """
 
+import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,8 +116,16 @@ def check_strength(strength: float | None, where: str = "--strength") -> None:
 
 
 def slug(text: str) -> str:
-    """A style name: lower-case letters, digits, `-` and `_`, starting with a letter or digit."""
-    return re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-_") or "style"
+    """A style name: lower-case letters, digits, `-` and `_`, starting with a letter or digit.
+
+    A text in another script ends in some of its hash, so that two such have two names.
+    """
+    parts = unicodedata.normalize("NFKD", text.lower())
+    plain = "".join(part for part in parts if not unicodedata.combining(part))
+    name = re.sub(r"[^a-z0-9_]+", "-", plain).strip("-_") or "style"
+    if any(letter.isalnum() and not letter.isascii() for letter in plain):
+        name += f"-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return name
 
 
 def _reaching(default: float) -> Strength:

@@ -94,6 +94,7 @@ def export(
             digest = base_hash(base.folder)
         had_manifest = (out / MANIFEST_NAME).exists()
         old = read_manifest(out)
+        old_slots = _slot_set(out, old)
         damaged = altered_files(out, file_refs(old)) if old else []
         kept = None if fresh else _reusable(out, old, digest, slot_set, dtype, damaged)
         parity: list[Parity] = []
@@ -106,7 +107,7 @@ def export(
             # Imported here because it imports torch, which a second export does without.
             from exporter.base import export_base
 
-            slot_set = slot_set or "transformer"
+            slot_set = slot_set or old_slots or "transformer"
             if style and mixture:
                 with step("LoRA and base", 1):
                     check_fit(mixture, base.folder, base.name, digest, style.mode, slot_set)
@@ -131,6 +132,8 @@ def export(
             parity=parity,
             notes=[
                 *_notes(had_manifest, old, kept, manifest),
+                *_slot_notes(old_slots, slot_set),
+                *_replaced(old, manifest, details),
                 *lora_notes(mixture, base.name, digest),
             ],
             manifest=manifest,
@@ -178,6 +181,26 @@ def _notes(
         )
 
 
+def _replaced(old: Manifest | None, new: Manifest, details: Details | None) -> Iterator[str]:
+    """A style of the same name may be an older one of the same file, or another by accident."""
+    if not old or not details:
+        return
+    before, now = (
+        [style for style in manifest.styles if style.name == details.name]
+        for manifest in (old, new)
+    )
+    if before and now and before[0].source_sha256 != now[0].source_sha256:
+        yield (
+            f"It takes the place of the style {details.name} ({before[0].title}), which was made"
+            " from another file; STYLE= would have kept both."
+        )
+
+
+def _slot_notes(before: SlotSet | None, wanted: SlotSet | None) -> Iterator[str]:
+    if before and wanted and before != wanted:
+        yield f"The slots were those of SLOTS={before}; the base model now has those of {wanted}."
+
+
 def _reusable(
     out: Path,
     old: Manifest | None,
@@ -211,6 +234,11 @@ def _slot_table(folder: Path, manifest: Manifest) -> SlotTable | None:
         return SlotTable.model_validate_json((folder / manifest.slots.url).read_bytes())
     except (OSError, ValueError):
         return None
+
+
+def _slot_set(folder: Path, manifest: Manifest | None) -> SlotSet | None:
+    table = _slot_table(folder, manifest) if manifest else None
+    return table.slot_set if table else None
 
 
 def _with_packs(

@@ -17,7 +17,7 @@ HEADERS_NAME = "_headers"
 NGINX_NAME = "nginx.conf"
 BUNDLE = "bundle/"
 
-_KNOWN = (".css", ".html", ".ico", ".jpg", ".js", ".json", ".png", ".svg", ".txt", ".webp")
+_KNOWN = (".css", ".html", ".ico", ".jpeg", ".jpg", ".js", ".json", ".png", ".svg", ".txt", ".webp")
 """Suffixes whose types every host knows."""
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,14 @@ def test_several_loras_are_called_after_all_of_them(tmp_path: Path) -> None:
     assert both.strength == Strength(default=1.0)
 
 
-@pytest.mark.parametrize(("text", "name"), [("Añejo!", "a-ejo"), ("--x", "x"), ("水", "style")])
+@pytest.mark.parametrize(("text", "name"), [("Añejo!", "anejo"), ("--x", "x"), ("?", "style")])
 def test_slugs_are_style_names(text: str, name: str) -> None:
     assert slug(text) == name
+
+
+def test_slugs_of_other_scripts_differ() -> None:
+    names = [slug(text) for text in ("水墨", "赛博", "水墨 v2", "赛博 v2", "Ж")]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) for name in names)
+    assert names[0].startswith("style-")
+    assert names[2].startswith("v2-")

@@ -120,6 +120,42 @@ def test_a_damaged_base_is_exported_again_and_a_damaged_style_is_dropped(
     assert [style.name for style in outcome.manifest.styles] == ["wiggle"]
 
 
+def test_a_base_that_is_exported_again_keeps_its_slots(tiny_base: Path, tmp_path: Path) -> None:
+    """A new exporter does not narrow what people chose, which would cost them their styles."""
+    export(tiny_base, tmp_path, silent, slot_set="attn")
+    outcome = export(tiny_base, tmp_path, silent, fresh=True)
+    assert Bundle.open(tmp_path).slot_table().slot_set == "attn"
+    assert not any("SLOTS" in note for note in outcome.notes)
+    outcome = export(tiny_base, tmp_path, silent, slot_set="transformer")
+    assert "The slots were those of SLOTS=attn" in " ".join(outcome.notes)
+
+
+def test_a_style_of_another_file_takes_the_place_of_one_by_name(
+    dist: Path, tiny_base: Path, tiny_loras: dict[str, Path]
+) -> None:
+    again = StyleRequest(tiny_loras["wiggle"], "external")
+    assert not any("takes the place" in note for note in export(tiny_base, dist, silent, again).notes)
+    other = StyleRequest(tiny_loras["wobble"], "external", name="wiggle")
+    notes = " ".join(export(tiny_base, dist, silent, other).notes)
+    assert "It takes the place of the style wiggle" in notes
+
+
+def test_a_part_that_adds_nothing_is_no_obstacle(
+    dist: Path, tiny_base: Path, text_loras: dict[str, Path], tmp_path: Path
+) -> None:
+    """kohya writes the text encoder's part even when it was trained at a rate of 0."""
+    tensors, metadata = read_tensors(text_loras["accent"])
+    still = {
+        key: np.zeros_like(value) if key.startswith("lora_te") and "up" in key else value
+        for key, value in tensors.items()
+    }
+    assert sum(not value.any() for value in still.values()) > 0
+    write_tensors(tmp_path / "still.safetensors", still, metadata)
+    request = StyleRequest(tmp_path / "still.safetensors", "external")
+    style = export(tiny_base, dist, silent, request).manifest.styles[-1]
+    assert [line.error for line in style.parity if "text encoder" in line.what] == [0]
+
+
 def test_the_manifest_keeps_what_the_gate_measured(
     bundle: Bundle, dist: Path, tiny_base: Path, tiny_loras: dict[str, Path]
 ) -> None:
