@@ -80,6 +80,14 @@ class Pipeline:
             self._unets[variant] = UNet(self.bundle, found, self._provider)
         return self._unets[variant]
 
+    def run_of(self, sampler: str | None, steps: int | None) -> tuple[str, int]:
+        """Sampler and step count as they are given, else the base's, else the bundle's first."""
+        manifest = self.bundle.manifest
+        hints, samplers = manifest.hints, manifest.samplers
+        chosen = sampler or hints.sampler or samplers[0].name
+        defaults = {entry.name: entry.default_steps for entry in samplers}
+        return chosen, steps or hints.steps or defaults.get(chosen, 0)
+
     def generate(
         self,
         prompt: str,
@@ -133,9 +141,7 @@ class Pipeline:
         """
         manifest = self.bundle.manifest
         hints, model = manifest.hints, manifest.model
-        chosen = sampler or hints.sampler or manifest.samplers[0].name
-        defaults = {entry.name: entry.default_steps for entry in manifest.samplers}
-        table = self.bundle.sampler(chosen, steps or hints.steps or defaults.get(chosen, 0))
+        table = self.bundle.sampler(*self.run_of(sampler, steps))
         self._check_pictures(image, image_strength, mask)
         shape = self._latent_shape(size)
         first = 0

@@ -61,7 +61,11 @@ class DrawRequest(BaseModel):
         default=[], description="a merged style alone, at its own strength"
     )
     seed: int = Field(default=0, ge=0, lt=2**53, description="the same seed, the same picture")
-    steps: int | None = Field(default=None, ge=1, description="default: the base's or sampler's")
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="default: the base's or sampler's, or the server's limit where that is lower",
+    )
     guidance_scale: float | None = Field(
         default=None, allow_inf_nan=False, description="1 and below: none; default: the base's"
     )
@@ -143,15 +147,16 @@ class Studio:
             raise InvalidRequest(f"{asked.steps} steps are too many", where="steps", todo=todo)
         if self._painter is None or self._painter.bundle is not parts.bundle:
             self._painter = Painter(parts)
+        sampler, steps = self._painter.run_of(asked.sampler, asked.steps)
         picture = self._painter.generate(
             asked.prompt,
             negative_prompt=asked.negative_prompt,
             styles=_strengths(asked.styles),
             seed=asked.seed,
-            steps=asked.steps,
+            steps=min(steps, max_steps),
             guidance_scale=asked.guidance_scale,
             guidance_range=asked.guidance_range,
-            sampler=asked.sampler,
+            sampler=sampler,
             size=size,
             clip_skip=asked.clip_skip,
             cache_interval=asked.cache_interval,
