@@ -86,10 +86,10 @@ export class Engine {
    * @throws EngineProblem `manifest`, `network`, `damaged`, `no-provider` or `cancelled`
    */
   static async open(request: LoadRequest, hooks: DownloadHooks = {}): Promise<Engine> {
-    const { manifestUrl, runtimeUrl, providers } = request;
+    const { manifestUrl, runtimeUrl, providers, opened } = request;
     const work = startWork(hooks);
     work.tally.report("manifest", "manifest.json");
-    const { manifest, offline } = await openManifest(manifestUrl, hooks.signal);
+    const { manifest, offline } = opened ?? (await openManifest(manifestUrl, hooks.signal));
     const files = new Files(manifestUrl, await chooseStore());
     await files.register(manifest);
     const { slots } = await loadJson(files, manifest.slots, "SlotTable", work);

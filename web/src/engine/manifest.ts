@@ -2,18 +2,13 @@
 
 import type { BundleFiles, FileRef, Manifest, Style, UNetVariant } from "../bundle/manifest.gen";
 import { faultIn } from "../bundle/validate";
+import type { OpenedManifest } from "../worker/protocol";
 import type { Files, Work } from "./downloads";
 import { fetchText } from "./fetching";
 import { EngineProblem } from "./problems";
 import { filledStores } from "./store";
 
 const VERSION = 1;
-
-/** A manifest, and whether it is the one of the last visit because the server did not answer. */
-export interface OpenedManifest {
-  manifest: Manifest;
-  offline: boolean;
-}
 
 /**
  * @param url of manifest.json
@@ -29,11 +24,6 @@ export async function openManifest(url: string, signal?: AbortSignal): Promise<O
     if (!manifest) throw thrown;
     return { manifest, offline: true };
   }
-}
-
-/** The manifest alone. @throws EngineProblem as `openManifest` */
-export async function loadManifest(url: string, signal?: AbortSignal): Promise<Manifest> {
-  return (await openManifest(url, signal)).manifest;
 }
 
 async function storedManifest(url: string): Promise<Manifest | undefined> {

@@ -1,11 +1,11 @@
 /** Opens a bundle: decides who does what, loads what this device needs, and is ready to paint. */
 
 import type { Manifest } from "../bundle/manifest.gen";
-import { loadManifest } from "../engine/manifest";
+import { openManifest } from "../engine/manifest";
 import { asProblem, EngineProblem } from "../engine/problems";
 import { probeDevice } from "../engine/providers";
 import { createWorkerClient, type WorkerClient } from "../worker/client";
-import type { LoadProgress, LoadRequest, LoadResult } from "../worker/protocol";
+import type { LoadProgress, LoadRequest, LoadResult, OpenedManifest } from "../worker/protocol";
 import { chooseMode, deviceMemory } from "./choosemode";
 import { codecHere, noWorker, resultOf } from "./here";
 import type { Mode, ModeChoice } from "./mode";
@@ -43,7 +43,7 @@ export interface Parts {
   request: LoadRequest;
   /** What was asked for; undefined: chosen by device. */
   mode?: Mode | undefined;
-  loadManifest(signal: AbortSignal): Promise<Manifest>;
+  openManifest(signal: AbortSignal): Promise<OpenedManifest>;
   connect(): WorkerClient;
 }
 
@@ -69,7 +69,7 @@ export function open(bundleUrl: string | URL, options: OpenOptions = {}): Promis
       ...(providers && { providers }),
     },
     mode: mode === "auto" ? undefined : mode,
-    loadManifest: (signal) => loadManifest(manifestUrl, signal),
+    openManifest: (signal) => openManifest(manifestUrl, signal),
     connect: () => createWorkerClient(),
   };
   return openWith(parts, hooks);
@@ -85,10 +85,10 @@ function ownRuntime(): string {
 export async function openWith(parts: Parts, hooks: OpenHooks = {}): Promise<PaintEngine> {
   try {
     const { signal = new AbortController().signal, onManifest } = hooks;
-    const manifest = await parts.loadManifest(signal);
-    onManifest?.(manifest);
-    const choice = await modeFor(manifest, parts);
-    return await openAs(choice, manifest, parts, { ...hooks, signal });
+    const opened = await parts.openManifest(signal);
+    onManifest?.(opened.manifest);
+    const choice = await modeFor(opened.manifest, parts);
+    return await openAs(choice, opened, parts, { ...hooks, signal });
   } catch (thrown) {
     throw asProblem(thrown);
   }
@@ -108,18 +108,19 @@ type Ready = OpenHooks & { signal: AbortSignal };
 
 async function openAs(
   choice: ModeChoice,
-  manifest: Manifest,
+  opened: OpenedManifest,
   parts: Parts,
   hooks: Ready,
 ): Promise<PaintEngine> {
   const { server } = parts;
+  const { manifest } = opened;
   const waiting = (words: string) => hooks.onWait?.(words);
   if (choice.mode !== "here") await server?.ready(hooks.signal, waiting);
   if (choice.mode === "remote")
     return new PaintEngine({ choice, manifest, server, worker: noWorker() });
 
   const worker = parts.connect();
-  const loaded = await load(worker, parts.request, hooks);
+  const loaded = await load(worker, { ...parts.request, opened }, hooks);
   if ("report" in loaded) {
     const codec = choice.mode === "server" && server ? server : codecHere(worker);
     const own = resultOf(await worker.call("local-styles", null));

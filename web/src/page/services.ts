@@ -1,13 +1,12 @@
 /** Everything outside the page, in one place, so that tests can put others in. */
 
-import type { Manifest } from "../bundle/manifest.gen";
-import { loadManifest } from "../engine/manifest";
+import { openManifest } from "../engine/manifest";
 import { asProblem, EngineProblem } from "../engine/problems";
 import type { Mode } from "../library/mode";
 import type { Parts } from "../library/open";
 import { createServer } from "../library/server";
 import { createWorkerClient } from "../worker/client";
-import type { LoadRequest } from "../worker/protocol";
+import type { LoadRequest, OpenedManifest } from "../worker/protocol";
 import { hostedUrl } from "./hosting";
 
 export interface Services extends Parts {
@@ -39,9 +38,9 @@ async function fetchManifest(
   url: string,
   fromServer: boolean,
   signal: AbortSignal,
-): Promise<Manifest> {
+): Promise<OpenedManifest> {
   try {
-    return await loadManifest(url, signal);
+    return await openManifest(url, signal);
   } catch (thrown) {
     const problem = asProblem(thrown);
     if (!fromServer || problem.code !== "network") throw problem;
@@ -65,7 +64,7 @@ export function servicesHere(): Services {
       ...(provider && { providers: [provider] }),
     },
     mode: wantedMode(location.search),
-    loadManifest: (signal) => fetchManifest(manifestUrl, fromServer, signal),
+    openManifest: (signal) => fetchManifest(manifestUrl, fromServer, signal),
     connect: () => createWorkerClient(),
   };
 }

@@ -1,6 +1,6 @@
 /** The wire between the page and the denoising worker: every message, as discriminated unions. */
 
-import type { Style } from "../bundle/manifest.gen";
+import type { Manifest, Style } from "../bundle/manifest.gen";
 
 /** What a visitor can act on; `code` is stable, `message` says what to do. */
 export interface Problem {
@@ -172,9 +172,17 @@ export interface DenoiseResult {
   provider: ProviderReport;
 }
 
+/** A manifest, and whether it is the one of the last visit because the server did not answer. */
+export interface OpenedManifest {
+  manifest: Manifest;
+  offline: boolean;
+}
+
 export interface LoadRequest {
   /** Absolute URL of manifest.json. */
   manifestUrl: string;
+  /** What came from there, where the caller has opened it already. */
+  opened?: OpenedManifest;
   /** Absolute URL of the folder that serves onnxruntime-web's .wasm files. */
   runtimeUrl: string;
   /** Candidates in order; without it the engine's own order. */

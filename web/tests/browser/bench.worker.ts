@@ -3,7 +3,7 @@
 import { arrays } from "../../src/engine/arithmetic";
 import { type Denoiser, denoise } from "../../src/engine/denoise";
 import { Files, startWork } from "../../src/engine/downloads";
-import { baseVariant, loadJson, loadManifest, styleNamed } from "../../src/engine/manifest";
+import { baseVariant, loadJson, openManifest, styleNamed } from "../../src/engine/manifest";
 import { NoiseGenerator } from "../../src/engine/noise";
 import { readPack, stack } from "../../src/engine/packs";
 import { asProblem } from "../../src/engine/problems";
@@ -26,7 +26,7 @@ const work = startWork({});
 const manifestUrl = new URL(places.manifest, location.href).href;
 const files = new Files(manifestUrl);
 const bundle = (async () => {
-  const manifest = await loadManifest(manifestUrl);
+  const { manifest } = await openManifest(manifestUrl);
   const { slots } = await loadJson(files, manifest.slots, "SlotTable", work);
   return { manifest, slots };
 })();

@@ -2,7 +2,7 @@
 
 import type { FileRef } from "../../src/bundle/manifest.gen";
 import { Files, startWork } from "../../src/engine/downloads";
-import { loadManifest } from "../../src/engine/manifest";
+import { openManifest } from "../../src/engine/manifest";
 import { loadRuntime } from "../../src/engine/runtimes";
 import type { Shard } from "../../src/engine/shards";
 import { chooseStore } from "../../src/engine/store";
@@ -17,7 +17,7 @@ const phases = {
   async shards({ memory }: { memory: boolean }): Promise<string> {
     const manifestUrl = at("/bundle/manifest.json");
     files = new Files(manifestUrl, memory ? undefined : await chooseStore());
-    await files.register(await loadManifest(manifestUrl));
+    await files.register((await openManifest(manifestUrl)).manifest);
     refs = await (await fetched("shards.json")).json();
     let last = "";
     const work = startWork({

@@ -1,12 +1,12 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { loadManifest } from "../../src/engine/manifest";
+import { openManifest } from "../../src/engine/manifest";
 import { mixedManifest } from "../manifest";
 
 afterEach(() => vi.unstubAllGlobals());
 
-const loaded = (body: string, status = 200) => {
+const loaded = async (body: string, status = 200) => {
   vi.stubGlobal("fetch", async () => new Response(body, { status }));
-  return loadManifest("http://host/bundle/manifest.json");
+  return (await openManifest("http://host/bundle/manifest.json")).manifest;
 };
 
 test("a manifest of this version is read, unknown keys and all", async () => {

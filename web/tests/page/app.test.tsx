@@ -383,7 +383,8 @@ describe("painting", () => {
       await user.click(byId("generate"));
       const order = await asked(fake, 1);
       await act(async () => order.finish({ ok: false, problem: { code, message: "Oh." } }));
-      fake.loadManifest = async () => fakeManifest([style("miyazaki"), style("ink")]);
+      const manifest = fakeManifest([style("miyazaki"), style("ink")]);
+      fake.openManifest = async () => ({ manifest, offline: false });
       await user.click(byId("retry"));
       missing("error");
       await waitFor(() => expect(fake.loads).toHaveLength(2));

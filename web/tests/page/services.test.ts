@@ -10,7 +10,7 @@ const services = servicesHere();
 
 const problemWith = async (answer: () => Promise<Response>) => {
   vi.stubGlobal("fetch", answer);
-  return services.loadManifest(signal).then(() => undefined, problemIn);
+  return services.openManifest(signal).then(() => undefined, problemIn);
 };
 
 test("a manifest that the page cannot show is refused before it is shown", async () => {
@@ -27,7 +27,7 @@ test("the host may name another server and another folder for the runtime", asyn
   document.head.innerHTML =
     '<meta name="brushlet-server" content="https://paint.test/a/">' +
     '<meta name="brushlet-runtime" content="ort-0123/">';
-  const { request, server, loadManifest } = servicesHere();
+  const { request, server, openManifest } = servicesHere();
   expect(request.runtimeUrl).toBe(new URL("ort-0123/", document.baseURI).href);
   const fetcher = vi.fn(() => Promise.reject(new TypeError("Failed to fetch")));
   vi.stubGlobal("fetch", fetcher);
@@ -36,7 +36,7 @@ test("the host may name another server and another folder for the runtime", asyn
     code: "server-down",
     where: "https://paint.test/a/v1/encode",
   });
-  await expect(loadManifest(signal)).rejects.toMatchObject({ code: "network" });
+  await expect(openManifest(signal)).rejects.toMatchObject({ code: "network" });
   document.head.innerHTML = "";
 });
 

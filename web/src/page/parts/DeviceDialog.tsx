@@ -6,6 +6,7 @@ import type { Gallery } from "../useGallery";
 import type { LocalStyles } from "../useLocalStyles";
 import { useMeasuring } from "../useMeasuring";
 import { DevicePanel } from "./DevicePanel";
+import { HeaderButton } from "./HeaderButton";
 import { DeviceIcon } from "./icons";
 import { Sheet } from "./Sheet";
 import { StoragePanel } from "./StoragePanel";
@@ -46,16 +47,12 @@ export function DeviceDialog({
       open={open}
       onOpenChange={setOpen}
       trigger={
-        <button
-          type="button"
-          className="quiet header-button"
-          data-testid="device"
-          aria-label={t("device.title")}
+        <HeaderButton
+          icon={<DeviceIcon />}
+          label={t("device.title")}
+          testId="device"
           title={t("device.hint")}
-        >
-          <DeviceIcon />
-          <span className="wide-only">{t("device.title")}</span>
-        </button>
+        />
       }
     >
       <div className="tabs" role="tablist" aria-label={t("device.title")}>

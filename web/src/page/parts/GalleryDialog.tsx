@@ -7,6 +7,7 @@ import type { GalleryEntry } from "../gallerystore";
 import type { Gallery } from "../useGallery";
 import { ConfirmButton } from "./ConfirmButton";
 import { GalleryGrid } from "./GalleryGrid";
+import { HeaderButton } from "./HeaderButton";
 import { GalleryIcon } from "./icons";
 import { Sheet } from "./Sheet";
 
@@ -38,16 +39,12 @@ export function GalleryDialog({
         if (next) void gallery.refresh();
       }}
       trigger={
-        <button
-          type="button"
-          className="quiet header-button"
-          data-testid="gallery"
-          aria-label={t("gallery.title")}
+        <HeaderButton
+          icon={<GalleryIcon />}
+          label={t("gallery.title")}
+          testId="gallery"
           title={t("gallery.hint")}
-        >
-          <GalleryIcon />
-          <span className="wide-only">{t("gallery.title")}</span>
-        </button>
+        />
       }
     >
       {entries.length > 0 && (

@@ -93,7 +93,7 @@ export function fakeServices(manifest: Manifest = fakeManifest()): Fake {
     finishLoad: (outcome = { ok: true, value: { report, storage } }) => settleLoad(outcome),
     bundleUrl: "http://brushlet.test/bundle/",
     request: { manifestUrl: "http://brushlet.test/bundle/manifest.json", runtimeUrl: "" },
-    loadManifest: async () => manifest,
+    openManifest: async () => ({ manifest, offline: false }),
     server: {
       async encode(words) {
         if (fake.serverThrows) throw fake.serverThrows;
