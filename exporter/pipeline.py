@@ -19,6 +19,7 @@ from transformers import CLIPTextModel
 
 from exporter.quantisation import BITS, rounded
 from exporter.slotting import is_projection
+from runtime.digests import UNUSED
 from runtime.errors import BadFile
 from runtime.manifest import Dtype, Slot
 from runtime.tensors import Array
@@ -44,7 +45,7 @@ def load_pipeline(base: Path, dtype: Dtype = "fp16") -> Any:
         pipeline = StableDiffusionPipeline.from_pretrained(
             base,
             torch_dtype={"unet": _loaded(dtype), "default": torch.float32},
-            safety_checker=None,
+            **dict.fromkeys(UNUSED),
             requires_safety_checker=False,
             local_files_only=True,
             use_safetensors=True,

@@ -87,13 +87,15 @@ def picture_beside(lora: Path) -> Path | None:
 
 def examples_beside(lora: Path) -> list[Path]:
     """The example pictures that lie beside a LoRA, in order: `<stem>.example-1.webp` and so on."""
-    numbered = (_example(lora, number) for number in range(1, EXAMPLES + 1))
-    return [path for path in numbered if path]
+    found = {path.stem: path for path in reversed(_examples(lora))}  # one for each number
+    return [found[stem] for stem in sorted(found)]
 
 
-def _example(lora: Path, number: int) -> Path | None:
-    pictures = (lora.with_suffix(f".example-{number}{suffix}") for suffix in _SIGNATURES)
-    return next((path for path in pictures if path.is_file()), None)
+def _examples(lora: Path) -> list[Path]:
+    """Of every format."""
+    numbers = range(1, EXAMPLES + 1)
+    paths = (lora.with_suffix(f".example-{n}{suffix}") for n in numbers for suffix in _SIGNATURES)
+    return [path for path in paths if path.is_file()]
 
 
 def check_picture(path: Path) -> Path:
@@ -170,11 +172,14 @@ def update_sidecar(
                 other = lora.with_suffix(suffix)
                 if other != beside and not (other.exists() and other.samefile(picture)):
                     other.unlink(missing_ok=True)
-        if drawn:
-            for other in examples_beside(lora):
-                other.unlink()
-            for number, (suffix, content) in enumerate(drawn, 1):
-                write_whole(lora.with_suffix(f".example-{number}{suffix}"), content)
+        written = []
+        for number, (suffix, content) in enumerate(drawn, 1):
+            written.append(lora.with_suffix(f".example-{number}{suffix}"))
+            write_whole(written[-1], content)
+        if written:  # the old ones go last: a full disk loses none
+            for other in _examples(lora):
+                if other not in written:
+                    other.unlink()
         if changes:
             text = json.dumps(after.fields, indent=2, ensure_ascii=False) + "\n"
             write_whole(sidecar_path(lora), text.encode())

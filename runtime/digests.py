@@ -11,10 +11,12 @@ from runtime.manifest import FileRef
 
 _MODEL_FILES = {".json", ".txt", ".safetensors", ".model"}
 _INDEX = "model_index.json"
+# Components that take no part in drawing; many people delete their folders.
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 
 
 def model_files(base: Path) -> list[Path]:
-    """The files that make up a pipeline in the diffusers layout, sorted by relative path.
+    """The files of a pipeline in the diffusers layout that shape its pictures, sorted by path.
 
     Raises:
         BadFile: there is no `model_index.json`, or a component's folder is missing.
@@ -25,7 +27,9 @@ def model_files(base: Path) -> list[Path]:
     except (OSError, ValueError):
         raise BadFile(f"has no readable {_INDEX}", where=str(base), todo=todo) from None
     components = [
-        name for name, kind in index.items() if isinstance(kind, list) and kind[0] is not None
+        name
+        for name, kind in index.items()
+        if isinstance(kind, list) and kind[0] is not None and name not in UNUSED
     ]
     files = [base / _INDEX]
     for component in components:

@@ -370,7 +370,7 @@ class Manifest(Strict):
 
     schema_version: Literal[1] = 1
     name: str = Field(description="the base model's name")
-    base_hash: Sha256 = Field(description="hash of the base's weights; packs name it")
+    base_hash: Sha256 = Field(description="hash of the base's files; packs name it")
     exporter: str = Field(description="name and version of the program that wrote the bundle")
     model: Model
     hints: Hints

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,12 @@ def test_a_unet_with_another_condition_is_refused(tmp_path: Path) -> None:
     unet.save_pretrained(base / "unet")
     with pytest.raises(BadFile, match=r"another condition \(timestep\)"):
         load_pipeline(base)
+
+
+def test_components_that_draw_nothing_need_not_be_there(tmp_path: Path) -> None:
+    base = tiny_pipeline(tmp_path / "base")
+    index = json.loads((base / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    index["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
+    (base / "model_index.json").write_text(json.dumps(index))
+    assert load_pipeline(base).safety_checker is None

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -36,6 +37,17 @@ def test_files_that_are_no_part_of_the_model_do_not_count(base: Path) -> None:
     assert {path.parent.name for path in model_files(base)} == {
         "tiny", "scheduler", "text_encoder", "tokenizer", "unet", "vae",
     }  # fmt: skip
+
+
+def test_what_draws_nothing_may_be_there_or_not(base: Path) -> None:
+    """A safety checker, for one, whose folder people delete."""
+    index = json.loads((base / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    (base / "model_index.json").write_text(json.dumps(index))
+    without = base_hash(base)
+    (base / "safety_checker").mkdir()
+    (base / "safety_checker" / "model.safetensors").write_bytes(b"1234")
+    assert base_hash(base) == without
 
 
 def test_a_second_hash_reads_no_file(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

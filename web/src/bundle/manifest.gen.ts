@@ -11,7 +11,7 @@ export interface BundleFiles {
  */
 export interface Manifest {
   /**
-   * hash of the base's weights; packs name it
+   * hash of the base's files; packs name it
    */
   base_hash: string;
   /**
