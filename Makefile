@@ -66,7 +66,7 @@ check: setup ## types, style and formatting of Python and TypeScript
 	cd web && npm run --silent check
 
 train: $(DONE) ## train LORA= on BASE= (DATA= a folder of your own pictures)
-	$(PY) -m trainer "$(LORA)" --base "$(BASE)" $(if $(DATA),--data "$(DATA)")
+	$(PY) -m trainer "$(LORA)" --base "$(BASE)" $(if $(strip $(BASE_CONFIG)),--base-config "$(strip $(BASE_CONFIG))") $(if $(DATA),--data "$(DATA)")
 
 # The default LoRA does not come with a recipe; one that was asked for does, and is an error.
 export: NAMED = $(if $(and $(strip $(RECIPE)),$(filter file,$(origin LORA))),,$(LORA))
@@ -92,4 +92,4 @@ model-report: $(DONE) ## judge the embedded model and its LoRAs; writes models/r
 	$(PY) -m models.report
 
 clean: ## remove what was built and installed here
-	rm -rf dist site $(PAGE) $(VENV) web/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf dist site $(PAGE) web/lib $(VENV) web/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from transformers import CLIPTokenizerFast
 
+from runtime.bundle import Bundle
+from runtime.golden import golden_feeds
 from runtime.manifest import Graph, UNetVariant
 from runtime.noise import Generator
 from runtime.packs import stack
@@ -192,6 +194,31 @@ def steps(world: World) -> Iterator[Measured]:
         yield from _judged(graph, runtime, what, outputs["out_sample"], expected)
 
 
+def webgpu_steps(world: World) -> Iterator[Measured]:
+    """A step with a LoRA on both WebGPU providers, in SwiftShader, on a model tiny enough to end.
+
+    Of the fused graph on the native provider golden vectors have to say (tests/web/test_webgpu.py):
+    its MultiHeadAttention is wrong there.
+    """
+    bundle = Bundle.open(world.tiny)
+    feeds, expected = golden_feeds(bundle, bundle.manifest.variant("base"))
+    jobs: list[Job] = [
+        {
+            "kind": "step",
+            "id": f"{provider} {attention}",
+            "provider": provider,
+            "compute": "fp32",
+            "attention": attention,
+            "inputs": "golden.safetensors",
+        }
+        for provider, attention in (("jsep", "fused"), ("jsep", "plain"), ("webgpu", "plain"))
+    ]
+    inputs = {"golden.safetensors": feeds}
+    for key, (_, outputs) in run_jobs(world.tiny, jobs, inputs, webgpu=True).items():
+        error = relative_error(outputs["out_sample"], expected)
+        yield Measured("step fp32", f"WebGPU (SwiftShader), {key}", "tiny model, golden LoRA", error)
+
+
 def external_and_merged(world: World) -> Iterator[Measured]:
     """The same LoRA as graph inputs and in the weights, and the zero LoRA against the bare base."""
     bundle = world.pipeline.bundle
@@ -228,6 +255,16 @@ def pictures(world: World) -> Iterator[Measured]:
     yield from _pictures(world, world.pipeline, "picture fp32", wanted)
 
 
+def half_pictures(world: World) -> Iterator[Measured]:
+    """20-step pictures of the graphs that compute in fp16, natively: WASM has no kernels for them."""
+    wanted: list[tuple[str, dict[str, float]]] = [
+        ("ddim", {}),
+        ("ddim", STYLES["miyazaki 0.7 + gothic 0.5"]),
+        ("euler_ancestral", {"miyazaki-merged": MERGED_STRENGTH}),
+    ]
+    yield from _pictures(world, world.half, "picture fp16", wanted, browser=False)
+
+
 def quantised_pictures(world: World) -> Iterator[Measured]:
     """20-step pictures from weights in 8 bits, against diffusers with the base's own."""
     wanted: list[tuple[str, dict[str, float]]] = [
@@ -239,7 +276,11 @@ def quantised_pictures(world: World) -> Iterator[Measured]:
 
 
 def _pictures(
-    world: World, pipeline: Pipeline, promise: str, wanted: Sequence[tuple[str, dict[str, float]]]
+    world: World,
+    pipeline: Pipeline,
+    promise: str,
+    wanted: Sequence[tuple[str, dict[str, float]]],
+    browser: bool = True,
 ) -> Iterator[Measured]:
     """Pictures of each sampler and styles, the number in the list as the seed."""
     merged = {"miyazaki-merged": MERGED_STRENGTH}
@@ -277,6 +318,8 @@ def _pictures(
         }
         jobs.append(job)
         expected[job["id"]] = (what, pixels)
+    if not browser:
+        return
     for key, (_, outputs) in run_jobs(pipeline.bundle.folder, jobs, inputs).items():
         what, pixels = expected[key]
         quality = _picture_psnr(world, outputs["latents"], pixels)
@@ -295,9 +338,11 @@ COMPARISONS: dict[str, Comparison] = {
     "noise": noise,
     "samplers": samplers,
     "steps": steps,
+    "WebGPU steps": webgpu_steps,
     "external and merged": external_and_merged,
     "LoRA kinds": lora_kinds,
     "text-encoder LoRAs": text_encoder_loras,
     "pictures": pictures,
+    "pictures in fp16": half_pictures,
     "pictures in 8 bits": quantised_pictures,
 }

@@ -25,6 +25,7 @@ PROMISES = {
     "picture fp32": Promise(
         "20-step 8-bit picture = diffusers, same seed", 60, "dB", at_least=True
     ),
+    "picture fp16": Promise("the same, fp16 compute", 40, "dB", at_least=True),
     "picture q8": Promise("the same from weights in 8 bits (DTYPE=q8)", 28, "dB", at_least=True),
 }
 

@@ -12,7 +12,9 @@ from exporter.progress import silent
 from runtime.bundle import Bundle
 from runtime.manifest import Dtype
 from runtime.pipeline import Pipeline
+from runtime.unet import UNet
 from tests.parity.reference import Reference
+from tests.tiny import tiny_pipeline
 
 MODELS = Path(__file__).parents[2] / "models"
 LORAS = {name: MODELS / "loras" / f"{name}.safetensors" for name in ("miyazaki", "gothic")}
@@ -27,6 +29,18 @@ STYLES: dict[str, dict[str, float]] = {
     "miyazaki -0.5": {"miyazaki": -0.5},
     "miyazaki 0.7 + gothic 0.5": {"miyazaki": 0.7, "gothic": 0.5},
 }
+
+
+class HalfPipeline(Pipeline):
+    """Takes the graphs that compute in fp16, as a browser does on a GPU with shader-f16."""
+
+    def unet(self, variant: str) -> UNet:
+        """On the CPU provider."""
+        if variant not in self._unets:
+            wanted = self.bundle.manifest.variant(variant)
+            graph = next(graph for graph in wanted.graphs if graph.compute == "fp16")
+            self._unets[variant] = UNet(self.bundle, wanted, graph=graph)
+        return self._unets[variant]
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,18 @@ class World:
     def quantised(self) -> Pipeline:
         """The same on onnxruntime, its weights in 8 bits."""
         return Pipeline(Bundle.open(self._exported(self.folder / "dist-q8", "q8")))
+
+    @cached_property
+    def half(self) -> Pipeline:
+        """The bundle on onnxruntime, by the graphs that compute in fp16."""
+        return HalfPipeline(Bundle.open(self.bundle))
+
+    @cached_property
+    def tiny(self) -> Path:
+        """A bundle of a model that even a GPU in software draws with."""
+        base = tiny_pipeline(self.folder / "tiny")
+        export(base, self.folder / "dist-tiny", silent)
+        return self.folder / "dist-tiny"
 
     def _exported(self, out: Path, dtype: Dtype = "fp16") -> Path:
         for path in LORAS.values():

@@ -1,5 +1,5 @@
 """WebGPU in software (SwiftShader), on a model tiny enough to end: each provider is judged by its
-golden vector, and one that computes wrongly is not used."""
+golden vector, and one that computes wrongly is not used. Steps: tests/parity."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from runtime.bundle import Bundle
-from runtime.golden import golden_feeds
 from runtime.pipeline import Pipeline
 from tests.browser import run_jobs
 from tests.parity.reference import relative_error
@@ -16,42 +15,18 @@ from tests.parity.reference import relative_error
 
 @pytest.fixture(scope="module")
 def results(tiny_bundle: Path) -> dict[str, tuple[dict[str, Any], Any]]:
-    """Steps of both WebGPU providers on fused and plain graphs, and what the page would choose."""
-    bundle = Bundle.open(tiny_bundle)
-    feeds, _ = golden_feeds(bundle, bundle.manifest.variant("base"))
-    jobs: list[dict[str, Any]] = [
-        {
-            "kind": "step",
-            "id": f"{provider}-{attention}",
-            "provider": provider,
-            "compute": "fp32",
-            "attention": attention,
-            "inputs": "golden.safetensors",
-        }
-        for provider in ("jsep", "webgpu")
-        for attention in ("fused", "plain")
-    ]
+    """What the page would choose, and a run that is guided in part."""
     # Named ones are tried on software adapters too, in this order.
     wanted = [{"provider": name} for name in ("webgpu", "jsep", "wasm")]
-    jobs.append({"kind": "load", "id": "chosen", "providers": wanted})
+    jobs: list[dict[str, Any]] = [{"kind": "load", "id": "chosen", "providers": wanted}]
     jobs.append({"kind": "load", "id": "by default"})
-    states = Pipeline(bundle).text_encoder.encode(["dark", "a castle"])
+    states = Pipeline(Bundle.open(tiny_bundle)).text_encoder.encode(["dark", "a castle"])
     prompts = {"negative_prompt_embeds": states[:1], "prompt_embeds": states[1:]}
     request = {"styles": [{"name": "wiggle", "strength": 0.7}], "seed": 5, "height": 8, "width": 8}
     request |= {"steps": 3, "sampler": "ddim", "guidanceScale": 4.0, "guidanceRange": [0.34, 1]}
     partly = {"kind": "denoise", "id": "partly guided", "inputs": "prompts.safetensors"}
     jobs.append(partly | {"request": request, "providers": [{"provider": "jsep"}]})
-    inputs = {"golden.safetensors": feeds, "prompts.safetensors": prompts}
-    return run_jobs(tiny_bundle, jobs, inputs, webgpu=True)
-
-
-@pytest.mark.parametrize("graph", ["jsep-fused", "jsep-plain", "webgpu-plain"])
-def test_a_webgpu_step_is_pytorchs(
-    graph: str, results: dict[str, tuple[dict[str, Any], Any]], tiny_bundle: Path
-) -> None:
-    bundle = Bundle.open(tiny_bundle)
-    _, expected = golden_feeds(bundle, bundle.manifest.variant("base"))
-    assert relative_error(results[graph][1]["out_sample"], expected) <= 1e-5
+    return run_jobs(tiny_bundle, jobs, {"prompts.safetensors": prompts}, webgpu=True)
 
 
 def test_guidance_on_a_part_of_the_run(
