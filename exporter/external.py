@@ -7,7 +7,7 @@ import numpy as np
 from exporter.blend import Mixed, Mixture
 from exporter.details import Details
 from exporter.merge import probing_rows
-from exporter.parity import TOLERANCE, Parity, compare
+from exporter.parity import TOLERANCE, Parity, compare, worst
 from exporter.progress import Step
 from exporter.staging import Stage
 from exporter.styles import make_style
