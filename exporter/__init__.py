@@ -10,8 +10,8 @@ from pathlib import Path
 # Modules that have no part in what a base's files hold.
 BESIDE = {
     "__main__", "adapter_format", "blend", "details", "examples", "export", "external", "fitting",
-    "folder", "formats", "inspection", "layers", "merged", "merged_golden", "optimum_format", "planned",
-    "publish", "publish_compress", "publish_headers", "publish_report", "recipe", "report",
+    "folder", "formats", "inspection", "layers", "merged", "merged_golden", "optimum_format",
+    "planned", "publish", "publish_compress", "publish_headers", "publish_report", "recipe", "report",
     "sidecar", "styles", "whole",
 }  # fmt: skip
 

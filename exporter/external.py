@@ -68,7 +68,8 @@ def _against_file(pack: Pack, table: SlotTable, adapters: Mapping[str, Adapter |
     """x @ A @ B of the pack against what the files add to a layer's output, for random x.
 
     The layer that is furthest off counts, by its own size: beside strong layers a weak one could
-    be all wrong. That a graph computes base(x) + (x @ A) @ B from its inputs is what the base's gate has seen.
+    be all wrong. That a graph computes base(x) + (x @ A) @ B from its inputs is what the base's
+    gate has seen.
     """
     measured = []
     for slot in table.slots:

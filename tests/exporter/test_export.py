@@ -134,7 +134,9 @@ def test_a_style_of_another_file_takes_the_place_of_one_by_name(
     dist: Path, tiny_base: Path, tiny_loras: dict[str, Path]
 ) -> None:
     again = StyleRequest(tiny_loras["wiggle"], "external")
-    assert not any("takes the place" in note for note in export(tiny_base, dist, silent, again).notes)
+    assert not any(
+        "takes the place" in note for note in export(tiny_base, dist, silent, again).notes
+    )
     other = StyleRequest(tiny_loras["wobble"], "external", name="wiggle")
     notes = " ".join(export(tiny_base, dist, silent, other).notes)
     assert "It takes the place of the style wiggle" in notes

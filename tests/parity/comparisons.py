@@ -216,7 +216,9 @@ def webgpu_steps(world: World) -> Iterator[Measured]:
     inputs = {"golden.safetensors": feeds}
     for key, (_, outputs) in run_jobs(world.tiny, jobs, inputs, webgpu=True).items():
         error = relative_error(outputs["out_sample"], expected)
-        yield Measured("step fp32", f"WebGPU (SwiftShader), {key}", "tiny model, golden LoRA", error)
+        yield Measured(
+            "step fp32", f"WebGPU (SwiftShader), {key}", "tiny model, golden LoRA", error
+        )
 
 
 def external_and_merged(world: World) -> Iterator[Measured]:
