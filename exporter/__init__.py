@@ -11,8 +11,8 @@ from pathlib import Path
 BESIDE = {
     "__main__", "adapter_format", "blend", "details", "examples", "export", "external", "fitting",
     "folder", "formats", "inspection", "layers", "merged", "merged_golden", "optimum_format",
-    "planned", "publish", "publish_compress", "publish_headers", "publish_report", "recipe", "report",
-    "sidecar", "styles", "whole",
+    "planned", "publish", "publish_compress", "publish_headers", "publish_report", "recipe",
+    "report", "sidecar", "styles", "whole",
 }  # fmt: skip
 
 

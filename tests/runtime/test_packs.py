@@ -59,7 +59,7 @@ def test_a_pack_is_the_lora_with_its_scale_in_b(table: SlotTable) -> None:
 
 
 def test_a_small_scale_costs_no_digits(table: SlotTable) -> None:
-    """Alpha 1 at rank 64 on small values, as kohya trains by default, is far below fp16's normals."""
+    """Alpha 1, as kohya trains by default, at rank 64 is far below fp16's normal numbers."""
     small = lora(table, 64, 0, alpha=1)
     for module in small.modules.values():
         module.up[:] *= np.float16(1e-3)
