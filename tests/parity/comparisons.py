@@ -258,7 +258,7 @@ def pictures(world: World) -> Iterator[Measured]:
 
 
 def half_pictures(world: World) -> Iterator[Measured]:
-    """20-step pictures of the graphs that compute in fp16, natively: WASM has no kernels for them."""
+    """20-step pictures of the graphs that compute in fp16, natively: WASM has no such kernels."""
     wanted: list[tuple[str, dict[str, float]]] = [
         ("ddim", {}),
         ("ddim", STYLES["miyazaki 0.7 + gothic 0.5"]),

@@ -32,9 +32,17 @@ import { baseVariant, changes, loadJson, openManifest, styleNamed } from "./mani
 import { NoiseGenerator } from "./noise";
 import { latentsToRgba } from "./preview";
 import { EngineProblem, untilAborted } from "./problems";
-import { type Candidate, type Device, listCandidates, probeDevice, threadsFor } from "./providers";
+import {
+  type Candidate,
+  type Device,
+  firstOnWasm,
+  listCandidates,
+  probeDevice,
+  threadsFor,
+} from "./providers";
 import { Memory } from "./remembered";
 import { checkRequest, planStyles, samplerNamed } from "./requests";
+import { warmUp } from "./runtimes";
 import { tableFor } from "./samplers";
 import { isPersisted } from "./storage";
 import { chooseStore } from "./store";
@@ -88,6 +96,12 @@ export class Engine {
   static async open(request: LoadRequest, hooks: DownloadHooks = {}): Promise<Engine> {
     const { manifestUrl, runtimeUrl, providers, opened } = request;
     const work = startWork(hooks);
+    const probing = probeDevice();
+    const warming = probing.then(async (device) => {
+      const threads = firstOnWasm(device, providers);
+      if (threads) await warmUp(threads, runtimeUrl);
+    });
+    warming.catch(() => {}); // what fails here fails again, and is told, with the first session
     work.tally.report("manifest", "manifest.json");
     const { manifest, offline } = opened ?? (await openManifest(manifestUrl, hooks.signal));
     const files = new Files(manifestUrl, await chooseStore());
@@ -95,7 +109,7 @@ export class Engine {
     const { slots } = await loadJson(files, manifest.slots, "SlotTable", work);
     const parts = { manifest, slots, files, runtimeUrl };
     const local = await LocalStyles.open(parts);
-    const engine = new Engine(parts, await probeDevice(), providers, local, offline);
+    const engine = new Engine(parts, await probing, providers, local, offline);
     const prepared = local.prepare(work.signal);
     await engine.variant(baseVariant(manifest).name, work);
     await prepared;

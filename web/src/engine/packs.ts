@@ -155,31 +155,33 @@ function samePacks(some: readonly Used[], others: readonly Used[]): boolean {
 }
 
 function stackA(used: readonly Used[], slot: Slot, rank: number): Tensor {
+  const shape = [slot.in_width, rank];
+  const [first, ...others] = used.map(({ pack }) => pack.tensors.get(slot.input_a)?.data);
+  // Nobody changes these arrays, so a style that fills the rank alone needs no copy.
+  if (first?.length === slot.in_width * rank && others.length === 0) return { data: first, shape };
   const A = new Float32Array(slot.in_width * rank);
   let start = 0;
   for (const { pack } of used) {
-    const own = pack.tensors.get(slot.input_a)?.data;
-    const columns = (own?.length ?? 0) / slot.in_width; // a slot's rank may be below its pack's
-    for (let row = 0; own && row < slot.in_width; row++) {
-      A.set(own.subarray(row * columns, (row + 1) * columns), row * rank + start);
+    const own = pack.tensors.get(slot.input_a)?.data ?? [];
+    const columns = own.length / slot.in_width; // a slot's rank may be below its pack's
+    for (let row = 0; row < slot.in_width; row++) {
+      for (let column = 0; column < columns; column++) {
+        A[row * rank + start + column] = own[row * columns + column] as number;
+      }
     }
     start += pack.rank;
   }
-  return { data: A, shape: [slot.in_width, rank] };
+  return { data: A, shape };
 }
 
 function stackB(used: readonly Used[], slot: Slot, rank: number): Tensor {
   const B = new Float32Array(rank * slot.out_width);
   let start = 0;
   for (const { pack, strength } of used) {
-    const own = pack.tensors.get(slot.input_b)?.data;
+    const own = pack.tensors.get(slot.input_b)?.data ?? [];
     const scale = Math.fround(strength);
-    if (own) {
-      B.set(
-        own.map((value) => value * scale),
-        start * slot.out_width,
-      );
-    }
+    const begin = start * slot.out_width;
+    for (let i = 0; i < own.length; i++) B[begin + i] = (own[i] as number) * scale;
     start += pack.rank;
   }
   return { data: B, shape: [rank, slot.out_width] };

@@ -2,7 +2,7 @@
 
 import type { UNetGraph, UNetVariant } from "../bundle/manifest.gen";
 import type { LoadRequest, ProviderReport } from "../worker/protocol";
-import type { ProviderName } from "./runtimes";
+import { onGpu, type ProviderName } from "./runtimes";
 
 /** A provider with one of the variant's graphs; it is used when it passes the golden vector. */
 export interface Candidate {
@@ -102,6 +102,15 @@ export function listCandidates(
     }
   }
   return { candidates, refused };
+}
+
+/** Threads of the WASM build that is tried first; undefined where another provider comes before. */
+export function firstOnWasm(device: Device, wanted?: LoadRequest["providers"]): number | undefined {
+  const hasGpu = device.webgpu !== undefined && !device.webgpu.software;
+  const runs = wanted ?? defaultOrder(device).filter(({ provider }) => hasGpu || !onGpu(provider));
+  const first = runs[0];
+  if (first?.provider !== "wasm") return undefined;
+  return device.isolated ? (first.threads ?? threadsFor(device)) : 1;
 }
 
 function defaultOrder(device: Device): NonNullable<LoadRequest["providers"]> {

@@ -27,6 +27,22 @@ function importBuild(provider: ProviderName, threads: number): Promise<Ort> {
   return import("onnxruntime-web/wasm?single");
 }
 
+/** A model of one Identity, in ONNX. */
+const IDENTITY =
+  "CAg6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEBE=";
+
+/**
+ * Starts a WASM build while the files of a bundle are still read: its code is compiled beside that.
+ *
+ * @throws what the first session will throw, too
+ */
+export async function warmUp(threads: number, runtimeUrl: string): Promise<void> {
+  const { InferenceSession } = await loadRuntime("wasm", threads, runtimeUrl);
+  const model = Uint8Array.from(atob(IDENTITY), (letter) => letter.charCodeAt(0));
+  const session = await InferenceSession.create(model, { executionProviders: ["wasm"] });
+  await session.release();
+}
+
 /**
  * @param threads CPU threads; above 1 only on a cross-origin isolated page
  * @param runtimeUrl folder with onnxruntime-web's .mjs and .wasm files

@@ -83,13 +83,17 @@ function ownRuntime(): string {
 
 /** Opens with parts of the caller's own. @throws EngineProblem as `open` */
 export async function openWith(parts: Parts, hooks: OpenHooks = {}): Promise<PaintEngine> {
+  let worker: WorkerClient | undefined;
   try {
     const { signal = new AbortController().signal, onManifest } = hooks;
+    // It starts while the manifest is on its way; most devices need it.
+    if (parts.mode !== "remote") worker = parts.connect();
     const opened = await parts.openManifest(signal);
     onManifest?.(opened.manifest);
     const choice = await modeFor(opened.manifest, parts);
-    return await openAs(choice, opened, parts, { ...hooks, signal });
+    return await openAs(choice, opened, { ...parts, worker }, { ...hooks, signal });
   } catch (thrown) {
+    worker?.terminate();
     throw asProblem(thrown);
   }
 }
@@ -109,18 +113,17 @@ type Ready = OpenHooks & { signal: AbortSignal };
 async function openAs(
   choice: ModeChoice,
   opened: OpenedManifest,
-  parts: Parts,
+  { server, request, worker }: Parts & { worker: WorkerClient | undefined },
   hooks: Ready,
 ): Promise<PaintEngine> {
-  const { server } = parts;
   const { manifest } = opened;
   const waiting = (words: string) => hooks.onWait?.(words);
   if (choice.mode !== "here") await server?.ready(hooks.signal, waiting);
-  if (choice.mode === "remote")
+  if (choice.mode === "remote" || !worker) {
+    worker?.terminate();
     return new PaintEngine({ choice, manifest, server, worker: noWorker() });
-
-  const worker = parts.connect();
-  const loaded = await load(worker, { ...parts.request, opened }, hooks);
+  }
+  const loaded = await load(worker, { ...request, opened }, hooks);
   if ("report" in loaded) {
     const codec = choice.mode === "server" && server ? server : codecHere(worker);
     const own = resultOf(await worker.call("local-styles", null));

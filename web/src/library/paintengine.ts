@@ -14,7 +14,7 @@ import type { Codec } from "./codec";
 import { resultOf } from "./here";
 import type { ModeChoice } from "./mode";
 import { type Order, orderFor, type PictureWish } from "./order";
-import { type Memory, type PaintHooks, type Phase, paint, paintRemotely } from "./painting";
+import { type Memory, type PaintHooks, type Phase, paint, paintRemotely, read } from "./painting";
 import type { Picture } from "./picture";
 import type { Server } from "./server";
 
@@ -72,7 +72,7 @@ export interface Opened {
 export class PaintEngine {
   readonly #opened: Opened;
   readonly #ended = new AbortController();
-  readonly #memory: Memory = {};
+  readonly #memory: Memory = { embeddings: new Map() };
   #manifest: Manifest;
   #turn: Promise<unknown> = Promise.resolve();
   #latest: AbortController | undefined;
@@ -129,6 +129,26 @@ export class PaintEngine {
     try {
       const order = orderFor(this.#manifest, request);
       return await this.#inTurn(() => this.#paintAll(order, request, signal), signal);
+    } catch (thrown) {
+      throw signal.aborted ? cancelled() : asProblem(thrown);
+    }
+  }
+
+  /**
+   * Reads a request's words ahead, so that its picture begins sooner. On this device alone: no server
+   * is asked for what may not be wanted.
+   *
+   * @throws EngineProblem as `generate`
+   */
+  async readAhead(request: PictureWish): Promise<void> {
+    const { choice, codec } = this.#opened;
+    if (choice.mode !== "here" || !codec) return;
+    const { signal } = this.#ended;
+    const manifest = this.#manifest;
+    const tools = { manifest, codec, memory: this.#memory };
+    try {
+      const order = orderFor(manifest, request);
+      await this.#inTurn(() => read(order, tools, { onPhase: () => {}, signal }), signal);
     } catch (thrown) {
       throw signal.aborted ? cancelled() : asProblem(thrown);
     }

@@ -27,9 +27,8 @@ export interface Tools {
 
 /** The last words, the last picture to begin with, and what they became: most pictures repeat them. */
 export interface Memory {
-  /** With the styles that read them. */
-  words?: string;
-  embeddings?: Embeddings;
+  /** By the words, with the styles that read them; a few, for hands that go to and fro. */
+  embeddings: Map<string, Embeddings>;
   start?: { source: PictureSource; size: string; latents: WireTensor };
 }
 
@@ -115,21 +114,29 @@ export async function paintRemotely(
   return pictureOf(png, size, { seed, milliseconds, notices: [] });
 }
 
-async function read(
+/** How many words are remembered; some 0.5 MB each with Stable Diffusion 1. */
+const WORDS = 8;
+
+/** Words to embeddings, or what they were before. @throws as `Codec.encode` */
+export async function read(
   order: Order,
-  { manifest, codec, memory }: Tools,
-  { onPhase, signal }: PaintHooks,
-  onProgress: (progress: LoadProgress) => void,
+  { manifest, codec, memory }: Pick<Tools, "manifest" | "codec" | "memory">,
+  { onPhase, signal }: Pick<PaintHooks, "onPhase" | "signal">,
+  onProgress?: (progress: LoadProgress) => void,
 ): Promise<Embeddings> {
   if (order.embeddings) return order.embeddings;
   const { prompt, negativePrompt, clipSkip } = order;
   const styles = textStylesOf(manifest, order);
   const words = JSON.stringify([prompt, negativePrompt, clipSkip, styles]);
-  if (memory.embeddings && memory.words === words) return memory.embeddings;
+  const known = memory.embeddings.get(words);
+  if (known) return known;
   onPhase({ name: "reading" });
   const asked = { prompt, negativePrompt, styles, ...(clipSkip && { clipSkip }) };
   const embeddings = await codec.encode(asked, signal, onProgress);
-  Object.assign(memory, { words, embeddings });
+  memory.embeddings.set(words, embeddings);
+  for (const oldest of [...memory.embeddings.keys()].slice(0, -WORDS)) {
+    memory.embeddings.delete(oldest);
+  }
   return embeddings;
 }
 

@@ -13,7 +13,7 @@ import { UpdateNotice } from "./parts/UpdateNotice";
 import type { Services } from "./services";
 import { chooseOnly, styleChoices, textStyles } from "./settings";
 import { useCompare } from "./useCompare";
-import { useEngine, usePrefetch } from "./useEngine";
+import { useEngine, usePrefetch, useReadAhead } from "./useEngine";
 import { useFiles } from "./useFiles";
 import { useGallery } from "./useGallery";
 import { useGrid } from "./useGrid";
@@ -60,6 +60,7 @@ export function App({ services, address }: { services: Services; address?: Addre
     engine.ready,
     choices.map(({ name }) => name),
   );
+  useReadAhead(engine.ready, settings && orderFor(settings, styles));
   const mix = choices.map((choice) => {
     const te = settings?.styles[choice.name]?.te;
     return te === undefined ? choice : { ...choice, te };

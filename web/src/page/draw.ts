@@ -64,7 +64,8 @@ export async function drawAll(
   await told;
 }
 
-function requestFor({ styles, textStyles, ...rest }: Order): GenerateRequest {
+/** What the engine is asked for an order. */
+export function requestFor({ styles, textStyles, ...rest }: Order): GenerateRequest {
   const te = new Map(textStyles.map((style) => [style.name, style.te]));
   return { ...rest, styles: styles.map((style) => ({ ...style, te: te.get(style.name) ?? 0 })) };
 }

@@ -1,11 +1,13 @@
 /** The worker's life: loaded once, kept while prompts, styles and strengths come and go. */
 
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useEffect, useRef, useState } from "react";
 import type { Manifest } from "../bundle/manifest.gen";
 import { openWith } from "../library/open";
 import type { PaintEngine } from "../library/paintengine";
 import type { WorkerClient } from "../worker/client";
 import type { LoadProgress, ProviderReport, StorageReport } from "../worker/protocol";
+import { requestFor } from "./draw";
+import type { Order } from "./order";
 import { type PageProblem, problemIn } from "./problem";
 import type { Services } from "./services";
 
@@ -74,6 +76,19 @@ export function useEngine(services: Services): Engine & { retry: () => void } {
   }, []);
 
   return { ...engine, retry };
+}
+
+/** Reads the words that the page begins with, so that the first Generate need not wait for them. */
+export function useReadAhead(ready: Engine["ready"], order: Order | undefined): void {
+  const latest = useRef(order);
+  useEffect(() => {
+    latest.current = order;
+  });
+  useEffect(() => {
+    if (!ready || !latest.current) return;
+    // What goes wrong here comes up again, with its message, when something is painted.
+    ready.engine.readAhead(requestFor(latest.current)).catch(() => {});
+  }, [ready]);
 }
 
 /** Fetches styles as soon as they are on, so that Generate need not wait for them. */

@@ -265,11 +265,14 @@ describe("painting", () => {
     await page.user.keyboard("{ArrowRight}");
     await paint(page);
     byId("strength-ink-words").focus();
-    await page.user.keyboard("{ArrowLeft}");
+    await page.user.keyboard("{ArrowLeft}{ArrowLeft}");
     const { request } = await paint(page);
     expect(request.styles).toEqual([{ name: "ink", strength: 0.85 }]);
     const sent = page.fake.words.map(({ styles }) => styles);
-    expect(sent).toEqual([0.8, 0.85, 0.8].map((te) => [{ name: "ink", te }]));
+    expect(sent).toEqual([0.8, 0.85, 0.75].map((te) => [{ name: "ink", te }]));
+    await page.user.keyboard("{ArrowRight}"); // back to 0.8, which was read before
+    await paint(page);
+    expect(page.fake.words).toHaveLength(3);
     await page.user.click(byId("style-plain"));
     missing("strength-plain-words");
     await paint(page);
