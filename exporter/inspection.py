@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from exporter.details import read_details
 from runtime.bundle import Bundle
 from runtime.commands import plain
-from runtime.lora import TEXT_ENCODERS, LoraFile, model_family, read_lora
+from runtime.lora import TEXT_ENCODERS, LoraFile, misfit, model_family, read_lora
 from runtime.manifest import BASE_VARIANT
 
 HIGH_RANK = 32  # past it a style LoRA mostly learns its pictures by heart
@@ -39,7 +39,8 @@ class Fit(BaseModel):
     bundle: str
     matched: int
     unmatched: list[str]
-    percent_of_base: float
+    misfits: dict[str, str]  # matched by name, but of other widths: made for another base
+    percent_of_base: float  # of the UNet's bytes
 
 
 class Inspection(BaseModel):
@@ -134,7 +135,8 @@ def show(found: Inspection, console: Console) -> None:
         row("bundle", found.fit.bundle)
         row("matched", f"{found.fit.matched} modules")
         row("unmatched", ", ".join(found.fit.unmatched))
-        row("of the base", f"{found.fit.percent_of_base:.1f} % of its bytes")
+        row("of other widths", ", ".join(f"{k}: {said}" for k, said in found.fit.misfits.items()))
+        row("of the base", f"{found.fit.percent_of_base:.1f} % of its UNet's bytes")
     console.print(table)
     for warning in found.warnings:
         console.print(plain(f"note: {warning}"))
@@ -169,14 +171,17 @@ def _tags(text: str) -> dict[str, int]:
 
 def _fit(lora: LoraFile, bundle: Bundle) -> Fit:
     slots = [slot for table in bundle.slot_tables() for slot in table.slots]
-    aliases = {alias for slot in slots for alias in slot.aliases}
+    by_alias = {alias: slot for slot in slots for alias in slot.aliases}
+    known = {key: module for key, module in lora.modules.items() if key in by_alias}
+    misfits = {key: misfit(module, by_alias[key]) for key, module in known.items()}
     manifest = bundle.manifest
     shards = {shard for graph in manifest.variant(BASE_VARIANT).graphs for shard in graph.shards}
     base = sum(manifest.shards[shard].bytes for shard in shards)
     return Fit(
         bundle=f"{bundle.folder} ({manifest.name})",
-        matched=sum(key in aliases for key in lora.modules),
-        unmatched=sorted(key for key in lora.modules if key not in aliases),
+        matched=sum(said is None for said in misfits.values()),
+        unmatched=sorted(lora.modules.keys() - known.keys()),
+        misfits={key: said for key, said in misfits.items() if said},
         percent_of_base=100 * lora.path.stat().st_size / base,
     )
 

@@ -43,6 +43,7 @@ __all__ = [
     "LowRank",
     "match_adapters",
     "match_slots",
+    "misfit",
     "model_family",
     "read_lora",
 ]
@@ -168,15 +169,19 @@ def _refuse_unmatched(unmatched: list[str], lora: LoraFile) -> None:
     raise UnmatchedKeys(what, where=where, todo=todo)
 
 
+def misfit(module: Adapter, slot: Slot) -> str | None:
+    """What tells a module's widths from its slot's; None where they are the same."""
+    area = 9 if slot.kind == "conv3x3" else 1
+    ins = slot.in_width // area
+    if module.fits(ins, area, slot.out_width):
+        return None
+    has = f"{ins} -> {slot.out_width}{' (3x3)' if area == 9 else ''}"
+    return f"{module.size} where the base has {has}"
+
+
 def _refuse_other_widths(lora: LoraFile, slots: dict[str, Slot]) -> None:
-    wrong = []
-    for key, module in lora.modules.items():
-        slot = slots[key]
-        area = 9 if slot.kind == "conv3x3" else 1
-        ins = slot.in_width // area
-        if not module.fits(ins, area, slot.out_width):
-            has = f"{ins} -> {slot.out_width}{' (3x3)' if area == 9 else ''}"
-            wrong.append(f"{key} is {module.size} where the base has {has}")
+    misfits = ((key, misfit(module, slots[key])) for key, module in lora.modules.items())
+    wrong = [f"{key} is {said}" for key, said in misfits if said]
     if wrong:
         what = f"{len(wrong)} of {len(lora.modules)} modules have other widths: {', '.join(wrong)}"
         todo = "use a LoRA that was trained on this base"

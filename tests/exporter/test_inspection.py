@@ -35,13 +35,21 @@ def test_a_bundle_says_what_it_makes_of_it(
     for part, shape in (("down", (40, 32)), ("up", (64, 40))):
         for key in ("lora_unet_strange", "lora_te_text_model_layer", known):
             tensors[f"{key}.lora_{part}.weight"] = np.ones(shape, np.float16)
+    wide = next(key for key in tensors if key.endswith("attn1_to_q.lora_down.weight"))
+    wide = wide.removesuffix(".lora_down.weight")
+    tensors[f"{wide}.lora_down.weight"] = np.ones((2, 999), np.float16)
     path = tmp_path / "odd.safetensors"
     write_tensors(path, tensors, {**metadata, "ss_tag_frequency": "{nonsense"})
     found = inspect(path, bundle)
     assert found.fit
     assert found.fit.unmatched == ["lora_te_text_model_layer", "lora_unet_strange"]
     assert found.text_encoder_modules == 2
-    assert found.fit.matched == found.unet_modules + found.text_encoder_modules - 2
+    # The known one of the text encoder is as wide as the tiny one's, and one of the UNet is not.
+    assert found.fit.matched + len(found.fit.misfits) == (
+        found.unet_modules + found.text_encoder_modules - 2
+    )
+    assert list(found.fit.misfits) == [wide]
+    assert "where the base has" in found.fit.misfits[wide]
     assert found.fit.percent_of_base > 0
     assert found.tags == {}
     assert [warning.split()[:2] for warning in found.warnings] == [["rank", "40"]]
