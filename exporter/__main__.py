@@ -28,7 +28,9 @@ from runtime.bundle import Bundle
 from runtime.commands import run
 from runtime.manifest import MANIFEST_NAME, Dtype
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 Base = Annotated[
     str, typer.Option(help="diffusers folder, .safetensors checkpoint, or Hugging Face id")

@@ -22,19 +22,22 @@ from runtime.files import replacing
 from runtime.golden import check_golden
 from runtime.manifest import Provider
 from runtime.pipeline import Pipeline
-from runtime.styles import Strengths
+from runtime.styles import Strengths, add_up
 from runtime.tensors import Float32
 from runtime.unet import UNet
+from runtime.writing import require_writable, writing
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console(stderr=True)
+
+_NO_PLACE = "free some space there, see to its permissions, or give another file with --out"
 
 Folder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder with a manifest.json")]
 
 
 @app.command()
 def verify(folder: Folder) -> None:
-    """Check size and SHA-256 of every file, and each CPU graph against its golden vector."""
+    """Check size and SHA-256 of every file, and all graphs for the CPU against golden vectors."""
     bundle = Bundle.open(folder)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress("{task.description}", *columns, console=console) as progress:
@@ -44,9 +47,11 @@ def verify(folder: Folder) -> None:
         if variant.golden is None:
             typer.echo(f"{variant.name}: the base's graphs with other weights")
             continue
-        unet = UNet(bundle, variant)
-        error = check_golden(bundle, unet)
-        typer.echo(f"{variant.name} ({unet.graph.compute}): {error:.1e} from PyTorch")
+        graphs = [graph for graph in variant.graphs if "cpu" in graph.providers]
+        for graph in graphs or [bundle.graph(variant)]:  # which tells that there is none
+            error = check_golden(bundle, UNet(bundle, variant, graph=graph))
+            kind = f"{graph.compute}, {graph.attention} attention"
+            typer.echo(f"{variant.name} ({kind}): {error:.1e} from PyTorch")
     typer.echo(f"{len(bundle.files())} files are as the manifest says")
 
 
@@ -59,11 +64,14 @@ def generate(
     ],
     out: Annotated[Path, typer.Option(help="picture to write, PNG or WebP")] = Path("picture.png"),
     style: Annotated[
-        list[str] | None, typer.Option(help="NAME, NAME:STRENGTH or NAME:TE:UNET")
+        list[str] | None,
+        typer.Option(help="NAME, NAME:STRENGTH or NAME:TE:UNET; repeatable, and then adds up"),
     ] = None,
     negative: Annotated[str, typer.Option(help="what not to draw")] = "",
     seed: Annotated[int, typer.Option(help="same seed, same picture")] = 0,
-    steps: Annotated[int | None, typer.Option(help="default: the sampler's", min=1)] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="default: what the base advises, else the sampler's", min=1)
+    ] = None,
     guidance: Annotated[
         float | None, typer.Option(help="how strictly to follow the prompt; default: the base's")
     ] = None,
@@ -73,7 +81,9 @@ def generate(
     cache_interval: Annotated[
         int, typer.Option(help="compute the UNet's inner layers on every so many steps only")
     ] = 1,
-    sampler: Annotated[str | None, typer.Option(help="default: the bundle's first")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="default: what the base advises, else the bundle's first")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels")] = None,
     clip_skip: Annotated[
         int, typer.Option(help="text encoder layers left out at the end; A1111's number less 1")
@@ -99,7 +109,7 @@ def generate(
     if provider not in ("cpu", "cuda"):
         raise BrushletError(f"no provider {provider!r}", where="--provider", todo="cpu or cuda")
     pipeline = Pipeline(bundle, cast(Provider, provider))
-    styles = dict(_style(text, bundle) for text in style or [])
+    styles = add_up(*(_style(text, bundle) for text in style or []))
     pictures: dict[Path, int] = {out: seed}
     if count > 1:
         seeds = range(seed, seed + count)
@@ -108,6 +118,7 @@ def generate(
     wanted_size = _size(size) if size else None
     begun = _picture(image) if image else None
     masked = _picture(mask) if mask else None
+    require_writable(out, _NO_PLACE)
     for path, one in pictures.items():
         with progress_bar() as progress:
             task = progress.add_task("denoising", total=None)
@@ -134,12 +145,12 @@ def generate(
                 mask=masked,
                 on_step=on_step,
             )
-        with replacing(path) as temporary:
+        with writing(path, _NO_PLACE), replacing(path) as temporary:
             picture.image.save(temporary, picture_format)
         typer.echo(path)
 
 
-def _style(text: str, bundle: Bundle) -> tuple[str, Strengths]:
+def _style(text: str, bundle: Bundle) -> dict[str, Strengths]:
     name, *numbers = text.split(":")
     style = bundle.style(name)
     if not numbers:
@@ -150,7 +161,7 @@ def _style(text: str, bundle: Bundle) -> tuple[str, Strengths]:
     except ValueError:
         todo = "write NAME:STRENGTH or NAME:TE:UNET, for example miyazaki:0.8"
         raise BrushletError(f"{text!r} has no strength", where="--style", todo=todo) from None
-    return name, Strengths(unet, te)
+    return {name: Strengths(unet, te)}
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """What all our commands share: errors as one line, progress as a bar."""
 
 import sys
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -16,17 +17,31 @@ from rich.progress import (
 from rich.text import Text
 
 from runtime.errors import BrushletError, Cancelled
+from runtime.writing import DISK_ERRORS
 
 
 def run(app: typer.Typer) -> None:
-    """Runs a command-line program; a BrushletError ends it with one line and its exit code."""
+    """Runs a command-line program; a BrushletError ends it with one line and its exit code.
+
+    So does a disk that is full, read-only or somebody else's, where nothing nearer has told it.
+    """
     try:
         app()
     except BrushletError as error:
-        if not isinstance(error, Cancelled):
-            typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
-        typer.echo(plain(error).plain, err=True)
-        sys.exit(error.exit_code)
+        _end(error)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        todo = "see to free space there and to its permissions"
+        what = f"cannot be read or written ({error.strerror})"
+        _end(BrushletError(what, where=str(error.filename or "a file"), todo=todo))
+
+
+def _end(error: BrushletError) -> NoReturn:
+    if not isinstance(error, Cancelled):
+        typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
+    typer.echo(plain(error).plain, err=True)
+    sys.exit(error.exit_code)
 
 
 def plain(text: object) -> Text:

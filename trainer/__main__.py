@@ -1,5 +1,7 @@
 """The command `python -m trainer`."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +33,11 @@ def main(
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(help="Base model: diffusers folder, Hugging Face id or single file."),
+        typer.Option(help="Base model: diffusers folder, Hugging Face id or .safetensors file."),
+    ] = None,
+    base_config: Annotated[
+        Path | None,
+        typer.Option(help="Diffusers folder that says how a .safetensors base is built."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="LoRA file to write  [default: models/loras/NAME]")
@@ -56,20 +62,23 @@ def main(
     if settings:
         console.print(settings_table())
         return
-    _train(console, name, data, base, out, config, assignments or [], restart)
+    given = {
+        "name": name or None,
+        "data": data,
+        "base": base,
+        "base_config": base_config,
+        "out": out,
+    }
+    _train(console, given, config, assignments or [], restart)
 
 
 def _train(
     console: Console,
-    name: str,
-    data: Path | None,
-    base: str | None,
-    out: Path | None,
+    given: Mapping[str, object],
     file: Path | None,
     assignments: list[str],
     restart: bool,
 ) -> None:
-    given = {"name": name or None, "data": data, "base": base, "out": out}
     values: dict[str, object] = {
         **(read_toml(file) if file else {}),
         **{key: value for key, value in given.items() if value is not None},
@@ -102,4 +111,5 @@ def settings_table() -> Table:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # it reports its packaging on import
     run(app)

@@ -8,9 +8,14 @@ import torch
 
 from runtime.errors import BadFile, BrushletError
 from runtime.tensors import read_tensors, write_tensors
+from runtime.writing import writing
 
 Parameters = dict[str, torch.nn.Parameter]
 MOMENTS = ("exp_avg", "exp_avg_sq")
+_NO_PLACE = (
+    "free some space or see to the permissions of its folder; the same command then goes on after"
+    " the state that was saved last, if any"
+)
 
 
 @dataclass(frozen=True)
@@ -24,14 +29,18 @@ class Checkpoint:
     fingerprint: dict[str, object]
 
     def save(self, step: int, loss: float, parameters: Parameters, adam: torch.optim.AdamW) -> None:
-        """Writes the state after `step` steps, replacing an older one in one move."""
+        """Writes the state after `step` steps, replacing an older one in one move.
+
+        BrushletError when it cannot be written; an older one is then as it was.
+        """
         tensors = {}
         for name, parameter in parameters.items():
             tensors[f"adapter.{name}"] = parameter.detach().cpu().numpy()
             for moment in MOMENTS:
                 tensors[f"{moment}.{name}"] = adam.state[parameter][moment].cpu().numpy()
         state = {"step": step, "loss": loss, "fingerprint": self.fingerprint}
-        write_tensors(self.path, tensors, {"state": json.dumps(state)})
+        with writing(self.path, _NO_PLACE):
+            write_tensors(self.path, tensors, {"state": json.dumps(state)})
 
     def resume(self, parameters: Parameters, adam: torch.optim.AdamW) -> tuple[int, float]:
         """Fills `parameters` and `adam`; returns the steps already done and the mean loss.
@@ -72,7 +81,8 @@ class Checkpoint:
 
     def delete(self) -> None:
         """Removes the file, if there is one."""
-        self.path.unlink(missing_ok=True)
+        with writing(self.path, "remove it yourself"):
+            self.path.unlink(missing_ok=True)
 
 
 RESTART = "pass --restart to begin again"

@@ -27,7 +27,9 @@ class TrainConfig(BaseModel):
     data: Path
     """Folder of pictures with `metadata.jsonl` or one `.txt` caption per picture."""
     base: str = "models/base"
-    """A diffusers folder, a Hugging Face id, or a single-file checkpoint."""
+    """A diffusers folder, a Hugging Face id, or a `.safetensors` checkpoint."""
+    base_config: Path | None = None
+    """Of a checkpoint: a diffusers folder that says how it is built; else the hub's."""
     out: Path
     """The `.safetensors` file to write; sidecar and thumbnail lie beside it."""
 
@@ -123,9 +125,16 @@ def read_toml(path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BrushletError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BrushletError(f"is not TOML: {error}", where=str(path)) from None
+        todo = "check the path and its permissions"
+        raise BrushletError(
+            f"cannot be read: {error.strerror}", where=str(path), todo=todo
+        ) from None
+    except UnicodeDecodeError:
+        todo = "save it as UTF-8 in a text editor"
+        raise BrushletError("is not UTF-8", where=str(path), todo=todo) from None
+    except tomllib.TOMLDecodeError as error:
+        todo = "write one KEY = VALUE a line, texts in quotes"
+        raise BrushletError(f"is not TOML: {error}", where=str(path), todo=todo) from None
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, object]:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageOps
 
 from runtime.errors import BadFile, BrushletError
+from runtime.tensors import read_bytes
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 METADATA = "metadata.jsonl"
@@ -55,8 +56,11 @@ def read_dataset(folder: Path) -> Dataset:
     """Finds the pictures of `folder` and their captions.
 
     Captions come from `metadata.jsonl` (`{"file_name": ..., "text": ...}` a line, Hugging Face
-    "imagefolder") or, without that file, from a `.txt` file beside each picture (kohya).
-    BrushletError names the file when a caption is missing, or when there are no pictures.
+    "imagefolder") or, without that file, from a `.txt` file beside each picture (kohya), in UTF-8.
+
+    Raises:
+        BadFile: a file is not UTF-8, or a line not as above; the line is named.
+        BrushletError: a caption is missing, or there are no pictures.
     """
     if not folder.is_dir():
         raise BrushletError("there is no such folder", where=str(folder))
@@ -83,7 +87,7 @@ def read_dataset(folder: Path) -> Dataset:
 
 def _read_metadata(path: Path) -> dict[Path, str]:
     captions: dict[Path, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -91,19 +95,24 @@ def _read_metadata(path: Path) -> dict[Path, str]:
             row = json.loads(line)
             file_name, text = row["file_name"], row["text"]
         except (json.JSONDecodeError, KeyError, TypeError):
-            raise BadFile('is not {"file_name": ..., "text": ...}', where=where) from None
+            todo = 'write for example {"file_name": "1.png", "text": "a castle, night"}'
+            what = 'is not {"file_name": ..., "text": ...}'
+            raise BadFile(what, where=where, todo=todo) from None
         if not isinstance(text, str) or not text.strip():
-            raise BadFile(f"the caption of {file_name!r} is empty", where=where)
+            todo = 'write what it shows as its "text"'
+            raise BadFile(f"the caption of {file_name!r} is empty", where=where, todo=todo)
         picture = path.parent / str(file_name)
         if picture.parent.resolve() != path.parent.resolve() or not picture.is_file():
-            raise BadFile(f"there is no picture {file_name!r} in the folder", where=where)
+            todo = f"put it beside {METADATA}, or take the line out"
+            what = f"there is no picture {file_name!r} in the folder"
+            raise BadFile(what, where=where, todo=todo)
         captions[picture] = text.strip()
     return captions
 
 
 def _read_caption(picture: Path) -> str:
     path = picture.with_suffix(".txt")
-    caption = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    caption = _read_text(path).strip() if path.is_file() else ""
     if not caption:
         raise BrushletError(
             f"has no caption: {path.name} is {'empty' if path.is_file() else 'missing'}",
@@ -111,6 +120,15 @@ def _read_caption(picture: Path) -> str:
             todo=f"write what it shows into {path.name}, or add a {METADATA}",
         )
     return caption
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return read_bytes(path).decode("utf-8-sig")  # Windows' editors begin UTF-8 with a mark
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8 (byte {error.start} is {error.object[error.start]:#04x})"
+        todo = "save it as UTF-8 in a text editor"
+        raise BadFile(what, where=str(path), todo=todo) from None
 
 
 def load_pictures(dataset: Dataset, size: int) -> Iterator[torch.Tensor]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
 
 from trainer.base import Base
 from trainer.dataset import Dataset, load_pictures
@@ -22,7 +23,7 @@ class Cache:
     mean: torch.Tensor
     """VAE posterior mean [V * N, C, h, w], V = 2 with mirrored pictures, else 1."""
     std: torch.Tensor
-    """VAE posterior standard deviation, like `mean`."""
+    """VAE posterior standard deviation, like `mean`; zero where it has none (TAESD)."""
     embeddings: torch.Tensor
     """Caption embeddings [N, T, D]."""
     empty: torch.Tensor
@@ -48,22 +49,29 @@ def fill_cache(base: Base, dataset: Dataset, size: int, flip: bool) -> Cache:
     Raises what `load_pictures` raises.
     """
     vae = base.pipeline.vae
-    posteriors = []
-    mirrored = []
+    plain, mirrored = [], []
     for picture in load_pictures(dataset, size):
         pixels = picture[None].to(vae.device)
-        posteriors.append(vae.encode(pixels).latent_dist)
+        plain.append(_posterior(vae, pixels))
         if flip:
-            mirrored.append(vae.encode(pixels.flip(-1)).latent_dist)
-    everything = [*posteriors, *mirrored]
+            mirrored.append(_posterior(vae, pixels.flip(-1)))
+    means, stds = zip(*plain, *mirrored, strict=True)
     captions = [example.caption for example in dataset.examples]
     return Cache(
-        mean=torch.cat([posterior.mean for posterior in everything]),
-        std=torch.cat([posterior.std for posterior in everything]),
+        mean=torch.cat(means),
+        std=torch.cat(stds),
         embeddings=embed(base.pipeline, captions),
         empty=embed(base.pipeline, [""])[0],
         scaling_factor=vae.config.scaling_factor,
     )
+
+
+def _posterior(vae: Any, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation [1, C, h, w] of what a VAE makes of pixels."""
+    encoded = vae.encode(pixels)
+    if isinstance(encoded, AutoencoderTinyOutput):
+        return encoded.latents, torch.zeros_like(encoded.latents)
+    return encoded.latent_dist.mean, encoded.latent_dist.std
 
 
 @torch.no_grad()

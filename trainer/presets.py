@@ -5,6 +5,7 @@ from pathlib import Path
 
 from models.scenes import write_style_dataset
 from runtime.errors import BrushletError
+from runtime.writing import writing
 
 PRESETS: dict[str, dict[str, object]] = {
     "miyazaki": {
@@ -41,13 +42,15 @@ def preset(name: str) -> dict[str, object]:
 def draw_dataset(name: str, folder: Path) -> Path:
     """Draws an embedded style's pictures and `metadata.jsonl` into `folder`, and returns it.
 
-    What a former run drew there is replaced. BrushletError when `name` is no embedded style.
+    What a former run drew there is replaced. BrushletError when `name` is no embedded style, or
+    when the folder cannot be written.
     """
     if name not in PRESETS:
         raise BrushletError(
             f"{name!r} is none of the embedded styles ({', '.join(PRESETS)})",
             todo="give a folder of pictures with --data FOLDER",
         )
-    shutil.rmtree(folder, ignore_errors=True)
-    write_style_dataset(name, folder, count=PICTURES)
+    with writing(folder, "free some space or see to its permissions, or give pictures with --data"):
+        shutil.rmtree(folder, ignore_errors=True)
+        write_style_dataset(name, folder, count=PICTURES)
     return folder

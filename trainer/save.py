@@ -1,4 +1,4 @@
-"""The files of a trained style: the LoRA, the sidecar that AUTOMATIC1111 reads, the thumbnail."""
+"""The files of a trained style: the LoRA, its sidecar and its thumbnail."""
 
 import hashlib
 import json
@@ -11,11 +11,17 @@ from torch.nn import Parameter
 from runtime.files import write_whole
 from runtime.lora import BASE_HASH_KEY
 from runtime.tensors import dump_tensors
+from runtime.writing import writing
 from trainer.adapters import to_kohya
 from trainer.base import Base
 from trainer.config import TrainConfig
 from trainer.dataset import Dataset
+from trainer.sidecar import MAKER, a1111_fields, usage_hint, written_by_hand
 
+_NO_PLACE = (
+    "free some space or see to the permissions of its folder, and run the same command again: the"
+    " trained state is kept"
+)
 SD2_WIDTH = 1024  # of OpenCLIP's embeddings; the UNets of SD 1 and 2 are otherwise alike
 
 
@@ -36,7 +42,12 @@ class Trained:
 def save_lora(trained: Trained, thumbnail: bytes) -> list[Path]:
     """Writes `out`, and beside it `<stem>.json` and `<stem>.png`; returns the three paths.
 
-    The same training always gives the same bytes: there is no date in them.
+    The same training always gives the same bytes: there is no date in them. What a hand wrote
+    into the sidecar stays.
+
+    Raises:
+        BadFile: the sidecar that is there cannot be read; nothing is written.
+        BrushletError: the disk is full or read-only, or somebody else's.
     """
     config = trained.config
     tensors = {
@@ -45,25 +56,18 @@ def save_lora(trained: Trained, thumbnail: bytes) -> list[Path]:
     body = dump_tensors(tensors, {})
     header_size = 8 + int.from_bytes(body[:8], "little")
     weights_sha256 = hashlib.sha256(body[header_size:]).hexdigest()
-    described = {**_kept(config.out.with_suffix(".json")), **a1111_sidecar(trained)}
+    metadata = kohya_metadata(trained, weights_sha256)
+    described = {**a1111_fields(metadata), **written_by_hand(config.out)}
     sidecar = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
     files = {
         config.out.with_suffix(".png"): thumbnail,
         config.out.with_suffix(".json"): sidecar.encode(),
-        config.out: dump_tensors(tensors, kohya_metadata(trained, weights_sha256)),
+        config.out: dump_tensors(tensors, metadata),  # last: by its metadata the sidecar is read
     }
     for path, data in files.items():
-        write_whole(path, data)
+        with writing(path, _NO_PLACE):
+            write_whole(path, data)
     return list(files)
-
-
-def _kept(sidecar: Path) -> dict[str, object]:
-    """What was written into a sidecar by hand, for example templates; training again keeps it."""
-    try:
-        found = json.loads(sidecar.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 class _Family(NamedTuple):
@@ -71,28 +75,15 @@ class _Family(NamedTuple):
 
     kohya: str
     modelspec: str
-    a1111: str
+    v2: bool
 
 
 def _family(base: Base) -> _Family:
     if base.pipeline.unet.config.cross_attention_dim != SD2_WIDTH:
-        return _Family("sd_v1", "stable-diffusion-v1", "SD1")
+        return _Family("sd_v1", "stable-diffusion-v1", False)
     if base.prediction_type == "v_prediction":
-        return _Family("sd_v2_768_v", "stable-diffusion-v2-768-v", "SD2")
-    return _Family("sd_v2", "stable-diffusion-v2-512", "SD2")
-
-
-def a1111_sidecar(trained: Trained) -> dict[str, object]:
-    """What AUTOMATIC1111's extra-networks page keeps beside a LoRA (`ui_edit_user_metadata.py`)."""
-    config = trained.config
-    return {
-        "description": config.description,
-        "sd version": _family(trained.base).a1111,
-        "activation text": config.trigger_words,
-        "preferred weight": config.preferred_strength,
-        "negative text": "",
-        "notes": f"Trained by brushlet on {trained.base.name}.",
-    }
+        return _Family("sd_v2_768_v", "stable-diffusion-v2-768-v", True)
+    return _Family("sd_v2", "stable-diffusion-v2-512", True)
 
 
 def kohya_metadata(trained: Trained, weights_sha256: str) -> dict[str, str]:
@@ -109,7 +100,7 @@ def kohya_metadata(trained: Trained, weights_sha256: str) -> dict[str, str]:
         "ss_base_model_version": family.kohya,
         "ss_sd_model_name": trained.base.name,
         "ss_sd_model_hash": trained.base.sha256,
-        BASE_HASH_KEY: trained.base.base_hash or "",
+        BASE_HASH_KEY: trained.base.base_hash,
         "ss_network_module": "networks.lora",
         "ss_network_dim": config.rank,
         "ss_network_alpha": config.alpha,
@@ -131,10 +122,10 @@ def kohya_metadata(trained: Trained, weights_sha256: str) -> dict[str, str]:
         "ss_min_snr_gamma": config.min_snr_gamma if config.loss_weighting == "min_snr" else None,
         "ss_max_grad_norm": config.max_grad_norm,
         "ss_seed": config.seed,
-        "ss_v2": family.a1111 == "SD2",
+        "ss_v2": family.v2,
         "ss_tag_frequency": json.dumps({config.name: dataset.tag_frequency()}),
         "ss_dataset_dirs": json.dumps({config.name: {"n_repeats": 1, "img_count": pictures}}),
-        "ss_training_comment": "brushlet",
+        **MAKER,
         "sshs_model_hash": weights_sha256,
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": f"{family.modelspec}/lora",
@@ -143,7 +134,7 @@ def kohya_metadata(trained: Trained, weights_sha256: str) -> dict[str, str]:
         "modelspec.description": config.description,
         "modelspec.license": config.license,
         "modelspec.trigger_phrase": config.trigger_words,
-        "modelspec.usage_hint": f"strength {config.preferred_strength}",
+        "modelspec.usage_hint": usage_hint(config.preferred_strength),
         "modelspec.resolution": f"{trained.size}x{trained.size}",
         "modelspec.prediction_type": "v" if v_prediction else "epsilon",
         "modelspec.hash_sha256": f"0x{weights_sha256}",

@@ -9,7 +9,9 @@ import time
 import torch
 from rich.console import Console
 
+from runtime.commands import plain
 from runtime.errors import BrushletError, Cancelled
+from runtime.writing import require_writable
 from trainer.adapters import add_adapters
 from trainer.base import load_base
 from trainer.batches import batch_at
@@ -21,6 +23,7 @@ from trainer.latents import caption_notes, fill_cache
 from trainer.objective import learning_rate_at, loss_weight, target
 from trainer.progress import Stop, TrainingBar
 from trainer.save import Trained, save_lora
+from trainer.sidecar import hand_written_notes
 from trainer.thumbnail import draw_thumbnail
 
 LOSS_MEMORY = 50  # steps behind which the running mean forgets
@@ -29,16 +32,22 @@ LOSS_MEMORY = 50  # steps behind which the running mean forgets
 def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = False) -> Trained:
     """Trains `config.name` and writes `config.out` with its sidecar and thumbnail.
 
-    Raises BrushletError for a bad dataset, base or checkpoint, and Cancelled when `stop` was
-    asked for: the same call then goes on where this one ended, with the same result.
+    Raises BrushletError for a bad dataset, base, checkpoint or sidecar and for a place that cannot
+    be written, and Cancelled when `stop` was asked for: the same call then goes on where this one
+    ended, with the same result.
     """
     # Base: a frozen pipeline. The pictures have its size unless the settings say otherwise.
     device = pick_device(config.device)
     dtype = compute_dtype(config.precision, device)
     dataset = read_dataset(config.data)
-    base = load_base(config.base, device)
+    base = load_base(config.base, device, console, config.base_config)
     schedule = base.noise_schedule()
     size = config.resolution or base.resolution
+
+    # Place: what is wrong there is told now and not after the training.
+    for note in hand_written_notes(config.out):
+        console.print(plain(f"note: {note}"))
+    require_writable(config.out, "free some space there, or give another file with --out")
 
     # Data: VAE and text encoder are frozen, so they run once and not at every step.
     cache = fill_cache(base, dataset, size, config.flip)

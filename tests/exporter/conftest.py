@@ -1,7 +1,6 @@
 import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ from exporter.blend import Blend, Part
 from exporter.export import StyleRequest, export
 from exporter.progress import silent
 from runtime.bundle import Bundle
+from tests.disks import disk as disk
+from tests.disks import small_disk as small_disk
 from tests.exporter.adapters import add
 from tests.exporter.sites import build_page
 
@@ -46,32 +47,6 @@ def made(
 def folder(made: Path, tmp_path: Path) -> Path:
     """A copy of `made`, to export into."""
     return shutil.copytree(made, tmp_path / "native")
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Makes a small real filesystem of so many bytes."""
-    mounted: list[Path] = []
-
-    def mount(size: int) -> Path:
-        folder = tmp_path / f"disk-{len(mounted)}"
-        folder.mkdir()
-        call = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
-        done = subprocess.run(call, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"mounting a small filesystem is not allowed here: {done.stderr.strip()}")
-        mounted.append(folder)
-        return folder
-
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-@pytest.fixture
-def small_disk(disk: Callable[[int], Path]) -> Path:
-    """One of 1 MiB."""
-    return disk(1 << 20)
 
 
 @pytest.fixture

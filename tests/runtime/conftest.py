@@ -7,6 +7,9 @@ from diffusers import UNet2DConditionModel
 from runtime.bundle import Bundle
 from runtime.manifest import Slot, SlotTable, WeightPlace
 from runtime.pipeline import Pipeline
+from tests.disks import disk as disk
+from tests.disks import read_only_disk as read_only_disk
+from tests.disks import small_disk as small_disk
 from tests.parity.reference import Reference
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2")

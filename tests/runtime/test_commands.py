@@ -1,3 +1,6 @@
+import errno
+import importlib
+import os
 import sys
 
 import pytest
@@ -44,6 +47,29 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["program"])
     with pytest.raises(ZeroDivisionError):
         run(program(ZeroDivisionError()))
+
+
+def test_a_disk_error_that_nobody_told_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["program"])
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/cache/a.bin")
+    with pytest.raises(SystemExit, match="2"):
+        run(program(error))
+    err = capsys.readouterr().err
+    assert err.startswith(
+        "error: /cache/a.bin: cannot be read or written (No space left on device)"
+    )
+    assert err.count("\n") == 1
+    with pytest.raises(FileNotFoundError):  # a bug of ours
+        run(program(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/a.bin")))
+
+
+@pytest.mark.parametrize("room", ["exporter", "trainer", "runtime", "server"])
+def test_every_command_shows_a_bug_as_python_does(room: str) -> None:
+    """typer's own tracebacks print the values of variables, in boxes, over hundreds of lines."""
+    app: typer.Typer = importlib.import_module(f"{room}.__main__").app
+    assert app.pretty_exceptions_enable is False
 
 
 def test_progress_goes_to_stderr_with_counts(capsys: pytest.CaptureFixture[str]) -> None:

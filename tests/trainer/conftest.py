@@ -7,6 +7,9 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from tests.disks import disk as disk
+from tests.disks import read_only_disk as read_only_disk
+from tests.tiny import tiny_pipeline
 from trainer.config import TrainConfig, make_config
 from trainer.progress import Stop
 from trainer.save import Trained
@@ -32,6 +35,12 @@ def pictures(tmp_path: Path) -> Path:
         lines.append(json.dumps({"file_name": f"{index}.png", "text": caption}))
     (folder / "metadata.jsonl").write_text("\n".join(lines))
     return folder
+
+
+@pytest.fixture(scope="session")
+def taesd_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny pipeline whose VAE is a TAESD."""
+    return tiny_pipeline(tmp_path_factory.mktemp("base") / "taesd", taesd=True)
 
 
 MakeConfig = Callable[..., TrainConfig]

@@ -46,5 +46,8 @@ def test_toml(tmp_path: Path) -> None:
     path.write_text("steps = \n")
     with pytest.raises(BrushletError, match=r"mine\.toml: is not TOML"):
         read_toml(path)
+    path.write_bytes('title = "城堡"'.encode("gbk"))
+    with pytest.raises(BrushletError, match=r"mine\.toml: is not UTF-8 - save it as UTF-8"):
+        read_toml(path)
     with pytest.raises(BrushletError, match="cannot be read"):
         read_toml(tmp_path / "none.toml")

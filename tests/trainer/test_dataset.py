@@ -54,6 +54,30 @@ def test_a_bad_metadata_line_is_named(pictures: Path, line: str, complaint: str)
     with pytest.raises(BadFile, match=complaint) as caught:
         read_dataset(pictures)
     assert caught.value.where.endswith("metadata.jsonl, line 2")
+    assert caught.value.todo
+
+
+@pytest.mark.parametrize("name", ["1.txt", "metadata.jsonl"])
+def test_a_text_in_another_encoding_is_named(name: str, pictures: Path) -> None:
+    (pictures / "metadata.jsonl").unlink()
+    for index in range(3):
+        (pictures / f"{index}.txt").write_text("a castle")
+    (pictures / name).write_bytes('{"file_name": "1.png", "text": "一座城堡"}'.encode("gbk"))
+    with pytest.raises(BadFile, match=r"is not UTF-8 \(byte \d+ is 0x[0-9a-f]{2}\)") as caught:
+        read_dataset(pictures)
+    assert caught.value.where == str(pictures / name)
+    assert "save it as UTF-8" in caught.value.todo
+
+
+def test_the_mark_that_windows_puts_before_utf_8_is_no_text(pictures: Path) -> None:
+    expected = read_dataset(pictures)
+    metadata = pictures / "metadata.jsonl"
+    metadata.write_text(metadata.read_text(), encoding="utf-8-sig")
+    assert read_dataset(pictures) == expected
+    metadata.unlink()
+    for index, caption in enumerate(CAPTIONS):
+        (pictures / f"{index}.txt").write_text(caption, encoding="utf-8-sig")
+    assert read_dataset(pictures) == expected
 
 
 def test_a_picture_without_a_line_is_named(pictures: Path) -> None:

@@ -19,6 +19,7 @@ runner = CliRunner()
         (["miyazaki", "--set", "rank=none"], "rank: Input should be a valid integer"),
         (["miyazaki", "--config", "none.toml"], "none.toml: cannot be read"),
         (["mine", "--data", "nowhere"], "nowhere: there is no such folder"),
+        (["miyazaki", "--base", "/nowhere"], "/nowhere: there is no such base model - give a"),
     ],
 )
 def test_an_error_is_one_clear_line(
@@ -48,6 +49,18 @@ def test_an_embedded_style_is_drawn_and_trained(
     assert len(list(Path(".work/datasets/gothic").glob("*.png"))) == 20
     assert "20 pictures of 64x64" in result.output
     assert Path("models/loras/gothic.safetensors").is_file()
+
+
+def test_pictures_that_cannot_be_drawn_are_one_line(
+    read_only_disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(read_only_disk)
+    monkeypatch.setattr("sys.argv", ["trainer", "gothic"])
+    with pytest.raises(SystemExit, match="2"):
+        run(app)
+    errors = capsys.readouterr().err
+    assert ".work/datasets/gothic: cannot be written (Read-only file system)" in errors
+    assert errors.count("\n") == 1
 
 
 def test_settings_lists_every_setting() -> None:

@@ -12,7 +12,8 @@ from runtime.lora import read_lora
 from runtime.tensors import read_tensors
 from tests.trainer.conftest import MakeConfig, run
 from trainer.config import TARGET_SUFFIXES
-from trainer.save import Trained, a1111_sidecar, kohya_metadata
+from trainer.save import Trained, kohya_metadata
+from trainer.sidecar import a1111_fields
 
 
 @pytest.fixture
@@ -72,8 +73,9 @@ def test_metadata(trained: Trained, tiny_base: Path) -> None:
 def test_an_sd2_base_is_called_so(trained: Trained) -> None:
     unet = trained.base.pipeline.unet
     unet.register_to_config(cross_attention_dim=1024)
-    assert kohya_metadata(trained, "0")["modelspec.architecture"] == "stable-diffusion-v2-512/lora"
-    assert a1111_sidecar(trained)["sd version"] == "SD2"
+    metadata = kohya_metadata(trained, "0")
+    assert metadata["modelspec.architecture"] == "stable-diffusion-v2-512/lora"
+    assert a1111_fields(metadata)["sd version"] == "SD2"
 
 
 def test_sidecar_and_thumbnail(trained: Trained) -> None:

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 
 from runtime.errors import BadFile, BrushletError, Cancelled
+from tests.disks import Disk
 from tests.trainer.conftest import MakeConfig, run
 from trainer.progress import Stop, TrainingBar
 from trainer.train import train
@@ -111,10 +112,79 @@ def test_captions_that_will_not_work_as_meant_are_noted(
     assert "note: the trigger words 'my style' are missing in 1 captions" in notes
 
 
-def test_a_missing_base_is_named(config_with: MakeConfig, tmp_path: Path) -> None:
-    with pytest.raises(BrushletError, match="there is no base model to load") as caught:
-        run(config_with(base=str(tmp_path / "none")))
-    assert "--base" in caught.value.todo
+def test_a_taesd_trains(config_with: MakeConfig, taesd_base: Path) -> None:
+    quick = {"base": str(taesd_base), "learning_rate": 1e-2, "batch_size": 4, "rank": 8}
+    first = run(config_with(**quick, caption_dropout=0, steps=1, warmup_steps=0))
+    last = run(config_with(**quick, caption_dropout=0, steps=60))
+    assert last.loss < 0.9 * first.loss
+    assert last.config.out.is_file()
+
+
+FULL = r"cannot be written \(No space left on device\)"
+
+
+def test_a_full_disk_keeps_the_state_before(config_with: MakeConfig, disk: Disk) -> None:
+    place = disk(1 << 20)
+    config = config_with(out=place / "mine.safetensors", checkpoint_seconds=0)
+    checkpoint = config.out.with_suffix(".unfinished")
+    stop = Stop()
+    stop.asked = True
+    with pytest.raises(Cancelled):
+        run(config, stop)
+    before = checkpoint.read_bytes()
+    filler = fill(place, spare=len(before) // 2)
+    with pytest.raises(BrushletError, match=FULL) as caught:
+        run(config)
+    assert caught.value.where == str(checkpoint)
+    assert "the same command then goes on" in caught.value.todo
+    assert checkpoint.read_bytes() == before
+    assert sorted(path.name for path in place.iterdir()) == ["filler", "mine.unfinished"]
+    filler.unlink()
+    run(config)
+    assert config.out.is_file()
+
+
+def test_a_disk_that_is_full_at_the_end_keeps_the_trained_state(
+    config_with: MakeConfig, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = disk(1 << 20)
+    config = config_with(out=place / "mine.safetensors")
+
+    def another_program(*_: object) -> bytes:
+        fill(place, spare=0)
+        return b"a thumbnail"
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trainer.train.draw_thumbnail", another_program)
+        with pytest.raises(BrushletError, match=FULL) as caught:
+            run(config)
+    assert caught.value.where == str(config.out.with_suffix(".png"))
+    assert "the trained state is kept" in caught.value.todo
+    (place / "filler").unlink()
+    console = Console(file=io.StringIO(), width=200)
+    train(config, console, Stop())
+    assert isinstance(console.file, io.StringIO)
+    assert "going on after step 6 of 6" in console.file.getvalue()
+
+
+def fill(place: Path, spare: int) -> Path:
+    """A file that takes what is free on a disk, but for some bytes."""
+    filler = place / "filler"
+    free = os.statvfs(place)
+    filler.write_bytes(bytes(free.f_bavail * free.f_bsize - spare))
+    return filler
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_training(
+    config_with: MakeConfig, read_only_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.train.fill_cache", None)  # the first work there is
+    out = read_only_disk / "mine.safetensors"
+    with pytest.raises(
+        BrushletError, match=r"cannot be written \(Read-only file system\)"
+    ) as caught:
+        run(config_with(out=out))
+    assert caught.value.where == str(out)
 
 
 @pytest.mark.parametrize("options", [{"precision": "bf16"}, {"gradient_checkpointing": True}])

@@ -1,0 +1,49 @@
+"""Full disks, missing permissions and wrong places, told in one line that names the file."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.errors import BrushletError
+
+# What a disk can do to any program: it is full, over quota, read-only, or somebody else's.
+DISK_ERRORS = errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM
+
+
+@contextmanager
+def writing(path: Path, todo: str) -> Iterator[None]:
+    """Makes it a BrushletError that `path`, which the block writes, cannot be written.
+
+    Args:
+        path: what the person asked for, not the temporary file beside it.
+        todo: what to do about it, and what is left.
+    """
+    try:
+        yield
+    except Exception as error:
+        if reason := _reason(error):
+            what = f"cannot be written ({reason})"
+            raise BrushletError(what, where=str(path), todo=todo) from error
+        raise
+
+
+def require_writable(path: Path, todo: str) -> None:
+    """Makes the folder of `path`; BrushletError when no file can be written there.
+
+    Before long work, which would be lost.
+    """
+    with writing(path, todo):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+
+
+def _reason(error: Exception) -> str | None:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    # safetensors writes in Rust and has an error of its own.
+    found = (os.strerror(number) for number in DISK_ERRORS if os.strerror(number) in str(error))
+    return None if isinstance(error, BrushletError) else next(found, None)
