@@ -153,24 +153,19 @@ export class Engine {
       if (changes(style, "unet")) await this.book.pack(style, startWork(hooks));
       return;
     }
-    const onProgress = (progress: LoadProgress) => {
-      hooks.onProgress?.(progress);
-      for (const tell of this.waiting) tell(progress);
-    };
-    await this.inTurn(
-      () => this.variant(variantOf(style), startWork({ ...hooks, onProgress })),
-      hooks,
-    );
+    const work = startWork(this.heard(hooks));
+    await this.inTurn(() => this.variant(variantOf(style), work), hooks);
   }
 
   /**
-   * Words to embeddings, on this device. Takes a turn: between two pictures, never within one.
+   * Words to embeddings, on this device. Takes a turn: between two pictures, never within one;
+   * requests that wait for it hear of its progress.
    *
    * @throws EngineProblem as `TextEncoders.encode`
    */
   encodeText(request: TextRequest, hooks: DownloadHooks = {}): Promise<TextResult> {
     return this.inTurn(async () => {
-      const work = startWork(hooks);
+      const work = startWork(this.heard(hooks));
       this.textEncoders ??= await this.loadTextEncoders();
       return this.textEncoders.encode(request, (style) => this.book.pack(style, work), work);
     }, hooks);
@@ -224,6 +219,15 @@ export class Engine {
     hooks: DownloadHooks = {},
   ): Promise<Contribution[]> {
     return this.book.contributions(choices, startWork(hooks));
+  }
+
+  /** Progress that those who wait for a turn hear of, too. */
+  private heard({ onProgress, ...hooks }: DownloadHooks): DownloadHooks {
+    const tellAll = (progress: LoadProgress) => {
+      onProgress?.(progress);
+      for (const tell of this.waiting) tell(progress);
+    };
+    return { ...hooks, onProgress: tellAll };
   }
 
   /** Does `work` after all that was asked before; an abort ends the wait at once. */

@@ -136,7 +136,8 @@ export class PaintEngine {
 
   /**
    * Reads a request's words ahead, so that its picture begins sooner. On this device alone: no server
-   * is asked for what may not be wanted.
+   * is asked for what may not be wanted. It takes no turn: a picture that is wanted meanwhile hears
+   * of what it still downloads.
    *
    * @throws EngineProblem as `generate`
    */
@@ -148,7 +149,7 @@ export class PaintEngine {
     const tools = { manifest, codec, memory: this.#memory };
     try {
       const order = orderFor(manifest, request);
-      await this.#inTurn(() => read(order, tools, { onPhase: () => {}, signal }), signal);
+      await read(order, tools, { onPhase: () => {}, signal });
     } catch (thrown) {
       throw signal.aborted ? cancelled() : asProblem(thrown);
     }

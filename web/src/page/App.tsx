@@ -60,7 +60,7 @@ export function App({ services, address }: { services: Services; address?: Addre
     engine.ready,
     choices.map(({ name }) => name),
   );
-  useReadAhead(engine.ready, settings && orderFor(settings, styles));
+  useReadAhead(engine, settings && orderFor(settings, styles));
   const mix = choices.map((choice) => {
     const te = settings?.styles[choice.name]?.te;
     return te === undefined ? choice : { ...choice, te };

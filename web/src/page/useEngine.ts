@@ -78,16 +78,21 @@ export function useEngine(services: Services): Engine & { retry: () => void } {
   return { ...engine, retry };
 }
 
-/** Reads the words that the page begins with, so that the first Generate need not wait for them. */
-export function useReadAhead(ready: Engine["ready"], order: Order | undefined): void {
-  const latest = useRef(order);
+/**
+ * Reads the words that the page begins with, so that the first Generate need not wait for them. A first
+ * visit downloads nothing for it.
+ */
+export function useReadAhead({ ready, loading }: Engine, order: Order | undefined): void {
+  const downloads = loading?.storedBytes !== loading?.totalBytes;
+  const latest = useRef({ order, downloads });
   useEffect(() => {
-    latest.current = order;
+    latest.current = { order, downloads };
   });
   useEffect(() => {
-    if (!ready || !latest.current) return;
+    const { order, downloads } = latest.current;
+    if (!ready || !order || downloads) return;
     // What goes wrong here comes up again, with its message, when something is painted.
-    ready.engine.readAhead(requestFor(latest.current)).catch(() => {});
+    ready.engine.readAhead(requestFor(order)).catch(() => {});
   }, [ready]);
 }
 

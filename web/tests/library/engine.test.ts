@@ -242,6 +242,12 @@ describe("opening", () => {
     expect(await codeOf(engine.addStyle(new Blob(["x"])))).toBe("request");
   });
 
+  test("a manifest that does not come ends the worker that was started for it", async () => {
+    const openManifest = () => Promise.reject(new EngineProblem("network", "Gone."));
+    expect(await codeOf(openWith({ ...fake, openManifest }))).toBe("network");
+    expect(fake.terminated).toBe(true);
+  });
+
   test("without a server, nothing that computes it correctly is a problem", async () => {
     const opening = openWith({ ...fake, server: undefined });
     await turn();
@@ -251,6 +257,21 @@ describe("opening", () => {
 
   test("a mode that needs a server needs one", async () => {
     expect(await codeOf(openWith({ ...fake, server: undefined, mode: "remote" }))).toBe("request");
+  });
+
+  test("words that were read ahead are not read again; a server is not asked for them", async () => {
+    const engine = await opened({ mode: "here" });
+    const embeds = { data: new Float32Array(8), shape: [1, 1, 8] };
+    fake.answers["encode-text"] = { promptEmbeds: embeds, negativePromptEmbeds: embeds };
+    fake.answers["decode-latents"] = { rgba: new Uint8ClampedArray(4), width: 1, height: 1 };
+    const request = { prompt: "a lake", styles: [{ name: "ink" }] };
+    await engine.readAhead(request);
+    await painted(engine, request);
+    const calls = ["local-styles", "encode-text", "decode-latents"];
+    expect(fake.calls.map(({ type }) => type)).toEqual(calls);
+    const withServer = await opened({ mode: "server" });
+    await withServer.readAhead(request);
+    expect(fake.words).toEqual([]);
   });
 
   test("here, words and pictures are the worker's", async () => {
