@@ -49,6 +49,8 @@ export class Files {
   private readonly sound = new Set<string>();
   private readonly room = new ReadingRoom();
   private readonly mounts = new Mounts();
+  /** Those that are transferred here now. */
+  private readonly coming = new Set<string>();
   /** Those whose bytes were not what they should be. */
   private readonly damaged = new Set<string>();
 
@@ -118,6 +120,17 @@ export class Files {
   }
 
   /**
+   * Has a file stored for later visits, where anything is; one that is there already is not read.
+   *
+   * @throws EngineProblem as `transfer`
+   */
+  async keep(file: FileRef, work: Work): Promise<void> {
+    if (!this.store || this.place.kind === "memory") return;
+    const kept = await this.store.stat(file.sha256).catch(() => undefined);
+    if (!kept?.whole) await this.content(file, "shards", work);
+  }
+
+  /**
    * A shard as a session takes it: checked, but read tensor by tensor where it lies on disk. It is
    * good until the `reading` ends that asks for it.
    *
@@ -183,6 +196,7 @@ export class Files {
   /** Fetches a file that is not stored, or not as it should be. The caller has its lock. */
   private async download(file: FileRef, stage: Stage, work: Work): Promise<Content> {
     const { tally, signal } = work;
+    this.coming.add(file.sha256);
     const partial = await this.begin(file);
     let whole = false;
     try {
@@ -199,6 +213,7 @@ export class Files {
       });
       whole = true;
     } finally {
+      this.coming.delete(file.sha256);
       await partial.close(whole);
     }
     const { sha256, url } = file;
@@ -240,11 +255,11 @@ export class Files {
     return here?.bytes ?? 0;
   }
 
-  /** Reports the other tab's progress until told to stop. */
+  /** Reports the progress of another tab, or of other work of this one, until told to stop. */
   private watchOther(file: FileRef, stage: Stage, tally: Tally): () => void {
     const look = async () => {
       tally.count(file, Math.min(await this.bytesHere(file), file.bytes), true);
-      tally.report(stage, file.url, "tab");
+      tally.report(stage, file.url, this.coming.has(file.sha256) ? undefined : "tab");
     };
     void look();
     const timer = setInterval(look, LOOK_MS);

@@ -30,6 +30,7 @@ import { drawLatents, firstCall } from "./imagetoimage";
 import { LocalStyles } from "./localstyles";
 import { baseVariant, changes, loadJson, openManifest, styleNamed } from "./manifest";
 import { NoiseGenerator } from "./noise";
+import { partFiles } from "./part";
 import { latentsToRgba } from "./preview";
 import { EngineProblem, untilAborted } from "./problems";
 import {
@@ -155,6 +156,19 @@ export class Engine {
     }
     const work = startWork(this.heard(hooks));
     await this.inTurn(() => this.variant(variantOf(style), work), hooks);
+  }
+
+  /**
+   * Stores what pictures need besides the UNet, so that a visit without a network can paint though none
+   * was painted before: tokenizer, text encoder, the VAE's decoder, samplers. Takes no turn, and no
+   * memory but one piece of a file.
+   *
+   * @throws EngineProblem `network`, `damaged` or `cancelled`
+   */
+  async keepParts(hooks: DownloadHooks = {}): Promise<void> {
+    const { manifest, files } = this.parts;
+    const work = startWork(hooks);
+    for (const file of partFiles(manifest)) await files.keep(file, work);
   }
 
   /**

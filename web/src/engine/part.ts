@@ -1,10 +1,11 @@
-/** A graph beside the UNet, on WebAssembly: it runs once per picture, whatever runs the UNet. */
+/** Graphs beside the UNet, on WebAssembly: they run once per picture, whatever runs the UNet. */
 
 import type { InferenceSession } from "onnxruntime-web";
-import type { Graph } from "../bundle/manifest.gen";
+import type { FileRef, Graph, Manifest } from "../bundle/manifest.gen";
 import type { Work } from "./downloads";
 import type { Ort } from "./runtimes";
 import type { Tensor } from "./safetensors";
+import { shardsOf } from "./shards";
 import type { BundleParts } from "./variants";
 import { openOnWasm } from "./wasmsession";
 
@@ -44,4 +45,19 @@ export class Part {
   release(): Promise<void> {
     return this.session.release();
   }
+}
+
+/** What pictures need besides the UNet: tokenizer, text encoder, the VAE's decoder, samplers. */
+export function partFiles(manifest: Manifest): FileRef[] {
+  const { tokenizer, text_encoder, vae_decoder, samplers } = manifest;
+  return [
+    tokenizer.tokenizer_json,
+    tokenizer.tokenizer_config,
+    text_encoder.slots,
+    ...[text_encoder.graph, vae_decoder.graph].flatMap((graph) => [
+      graph.file,
+      ...shardsOf(manifest, graph),
+    ]),
+    ...samplers.map(({ file }) => file),
+  ];
 }

@@ -32,9 +32,10 @@ export class Memory {
   /** @param identity browser and GPU; another one, or another bundle or onnxruntime, is new */
   static async of(identity: string, variant: UNetVariant): Promise<Memory> {
     if (!variant.golden) return Memory.nothing;
-    const hashes = variant.graphs.flatMap(({ prepare, file, shards }) => [
+    const hashes = variant.graphs.flatMap(({ prepare, file, shortcut, shards }) => [
       prepare.sha256,
       file.sha256,
+      shortcut?.sha256,
       ...shards,
     ]);
     const key = JSON.stringify([identity, ORT_VERSION, variant.golden.file.sha256, hashes]);

@@ -6,7 +6,7 @@ import { asProblem, EngineProblem } from "../engine/problems";
 import { probeDevice } from "../engine/providers";
 import { createWorkerClient, type WorkerClient } from "../worker/client";
 import type { LoadProgress, LoadRequest, LoadResult, OpenedManifest } from "../worker/protocol";
-import { chooseMode, deviceMemory } from "./choosemode";
+import { chooseMode, deviceMemory, partsRunHere } from "./choosemode";
 import { codecHere, noWorker, resultOf } from "./here";
 import type { Mode, ModeChoice } from "./mode";
 import { PaintEngine, withStyles } from "./paintengine";
@@ -109,16 +109,40 @@ async function modeFor(manifest: Manifest, { server, mode }: Parts): Promise<Mod
 }
 
 type Ready = OpenHooks & { signal: AbortSignal };
+/** `worker`: started ahead; none where the server is asked to draw. */
+type Running = Parts & { worker: WorkerClient | undefined };
+
+/**
+ * Waits for the server. Where nobody has asked for one and none is there, this device does it all.
+ *
+ * @throws EngineProblem those of a server
+ */
+async function withServer(
+  choice: ModeChoice,
+  manifest: Manifest,
+  { server, worker }: Running,
+  { signal, onWait }: Ready,
+): Promise<ModeChoice> {
+  try {
+    await server?.ready(signal, (words) => onWait?.(words));
+    return choice;
+  } catch (thrown) {
+    const absent = ["no-server", "server-down"].includes(asProblem(thrown).code);
+    const can = choice.mode === "server" && worker && partsRunHere(manifest);
+    if (choice.why === "asked" || !absent || !can) throw thrown;
+    return { mode: "here", why: "alone" };
+  }
+}
 
 async function openAs(
-  choice: ModeChoice,
+  wanted: ModeChoice,
   opened: OpenedManifest,
-  { server, request, worker }: Parts & { worker: WorkerClient | undefined },
+  parts: Running,
   hooks: Ready,
 ): Promise<PaintEngine> {
+  const { server, request, worker } = parts;
   const { manifest } = opened;
-  const waiting = (words: string) => hooks.onWait?.(words);
-  if (choice.mode !== "here") await server?.ready(hooks.signal, waiting);
+  const choice = wanted.mode === "here" ? wanted : await withServer(wanted, manifest, parts, hooks);
   if (choice.mode === "remote" || !worker) {
     worker?.terminate();
     return new PaintEngine({ choice, manifest, server, worker: noWorker() });
@@ -135,8 +159,8 @@ async function openAs(
   const { problem } = loaded;
   if (problem.code !== "no-provider" || choice.why === "asked" || !server) throw problem;
   // Nothing here computes it: where a server can be asked, it draws, and the report says so.
-  await server.ready(hooks.signal, waiting);
   const remote = { mode: "remote", why: "no-provider" } as const;
+  await withServer(remote, manifest, parts, hooks);
   return new PaintEngine({
     choice: remote,
     manifest,

@@ -1,7 +1,7 @@
 /** One picture: words to embeddings, denoising in the worker, latents to a PNG. */
 
 import type { Manifest } from "../bundle/manifest.gen";
-import { EngineProblem } from "../engine/problems";
+import { EngineProblem, untilAborted } from "../engine/problems";
 import type { WorkerClient } from "../worker/client";
 import type { LoadProgress, Notice, StepReport, WireTensor } from "../worker/protocol";
 import { type Codec, copyOf, type Embeddings } from "./codec";
@@ -73,7 +73,8 @@ export async function paint(order: Order, tools: Tools, hooks: PaintHooks): Prom
   );
   const { latents, milliseconds, provider } = resultOf(outcome);
   onPhase({ name: "developing" });
-  const developed = await codec.decode(latents, signal, onProgress);
+  // The worker cannot stop within a decode: nobody waits for it.
+  const developed = await untilAborted(codec.decode(latents, signal, onProgress), signal);
   const { seed } = order;
   const facts = { seed, latents, milliseconds, provider, notices };
   return pictureOf(developed, sizeOf(order, tools), facts);

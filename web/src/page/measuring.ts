@@ -2,6 +2,7 @@
 
 import { version } from "../../package.json";
 import { ORT_VERSION } from "../engine/runtimes";
+import type { Mode } from "../library/mode";
 import { openWith, type Parts } from "../library/open";
 import type { PaintEngine } from "../library/paintengine";
 import type { ProviderReport } from "../worker/protocol";
@@ -90,11 +91,13 @@ export async function measure(
 export async function measureOn(
   provider: ProviderReport["provider"],
   parts: Parts,
+  mode: Mode,
   onStep: (fraction: number) => void,
   signal: AbortSignal,
 ): Promise<Measured> {
   const request = { ...parts.request, providers: [{ provider }] };
-  const engine = await openWith({ ...parts, request }, { signal });
+  // In the mode of the page, as asked for: a server that steps in would be measured instead.
+  const engine = await openWith({ ...parts, request, mode }, { signal });
   try {
     return await measure(engine, onStep, signal);
   } finally {

@@ -58,9 +58,7 @@ export function useGallery(): Gallery {
       const opened = await store();
       if (!opened) return undefined;
       try {
-        const result = await work(opened);
-        setProblem(undefined);
-        return result;
+        return await work(opened);
       } catch (thrown) {
         setProblem(problemOf(thrown));
         return undefined;
@@ -82,7 +80,9 @@ export function useGallery(): Gallery {
     async (facts, png) => {
       const thumb = await thumbOf(new Blob([png], { type: "image/png" })).catch(() => undefined);
       const entry = await tried((store) => store.add(facts, png, thumb));
-      if (entry) setEntries((before = []) => [entry, ...before]);
+      if (!entry) return undefined;
+      setProblem(undefined); // there is room again
+      setEntries((before = []) => [entry, ...before]);
       return entry;
     },
     [tried],

@@ -10,6 +10,8 @@ export interface LocalStyles {
   /** The bundle's manifest with these styles in it. */
   manifest: Manifest | undefined;
   names: ReadonlySet<string>;
+  /** The name here of the style that was made from a file, by the file's SHA-256. */
+  nameOf(source: string): string | undefined;
   /** Whether the worker has told which there are; until then a style may be missing that is not. */
   listed: boolean;
   /** The file that is being read. */
@@ -85,6 +87,10 @@ export function useLocalStyles({ manifest, ready }: Engine): LocalStyles {
     },
     [ready],
   );
+  const nameOf = useCallback(
+    (source: string) => own.find(({ source_sha256 }) => source_sha256 === source)?.name,
+    [own],
+  );
   const dismiss = useCallback(() => setProblem(undefined), []);
-  return { manifest: whole, names, listed, adding, problem, add, remove, dismiss };
+  return { manifest: whole, names, nameOf, listed, adding, problem, add, remove, dismiss };
 }

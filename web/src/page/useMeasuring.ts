@@ -39,13 +39,15 @@ export function useMeasuring(services: Services, { ready }: Engine): Measuring {
       const refused: DeviceReport["refused"] = [];
       const at = (provider: string) => (fraction: number) => setRunning({ provider, fraction });
       try {
-        const own = engine.report().provider?.provider ?? "server";
+        const report = engine.report();
+        const own = report.provider?.provider ?? "server";
+        const mode = report.mode === "server" ? "server" : "here"; // the device's part
         at(own)(0);
         measured.push(await measure(engine, at(own), signal));
         for (const provider of others ? all.filter((name) => name !== own) : []) {
           at(provider)(0);
           try {
-            measured.push(await measureOn(provider, services, at(provider), signal));
+            measured.push(await measureOn(provider, services, mode, at(provider), signal));
           } catch (thrown) {
             signal.throwIfAborted();
             refused.push({ provider, reason: problemIn(thrown).message });

@@ -7,6 +7,8 @@ import { scriptUrl, workersHere } from "./serviceworker";
 import type { Engine } from "./useEngine";
 
 const hour = 3_600_000;
+/** The first things that a visitor does go before. */
+const restMs = 1500;
 
 /** Addresses that page and worker have loaded; the service worker picks those that are its own. */
 async function usedFiles(worker: WorkerClient): Promise<string[]> {
@@ -16,7 +18,7 @@ async function usedFiles(worker: WorkerClient): Promise<string[]> {
 }
 
 /**
- * Registers the service worker once the bundle is open, or cannot be: it does not compete with the
+ * Keeps all that a visit without a network needs. Registers the service worker once the bundle is open, or cannot be: it does not compete with the
  * model for the network, and a page that is too old for its bundle hears of a newer one.
  *
  * @returns replaces the page by the version that waits; undefined while there is none
@@ -55,6 +57,20 @@ export function useOffline({ ready, problem }: Engine): (() => void) | undefined
       active?.postMessage({ type: "keep", urls: await usedFiles(worker) });
     });
   }, [worker]);
+
+  useEffect(() => {
+    // What the model still lacks comes when nobody waits for anything; not to those who save data.
+    const { connection } = navigator as { connection?: { saveData?: boolean } };
+    if (!import.meta.env.PROD || connection?.saveData) return;
+    if (ready?.engine.report().mode !== "here") return;
+    const controller = new AbortController();
+    const { signal } = controller;
+    const timer = setTimeout(() => void ready.worker.call("keep-parts", null, { signal }), restMs);
+    return () => {
+      clearTimeout(timer);
+      controller.abort();
+    };
+  }, [ready]);
 
   return update;
 }

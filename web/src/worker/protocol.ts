@@ -242,6 +242,8 @@ export interface Calls {
   denoise: { request: DenoiseRequest; result: DenoiseResult };
   /** Fetches the style of that name ahead of its first use. */
   "prefetch-style": { request: string; result: null };
+  /** Stores what this device needs besides the UNet, for visits without a network. */
+  "keep-parts": { request: null; result: null };
   /** Words to embeddings, on this device. */
   "encode-text": { request: TextRequest; result: TextResult };
   /** Latents `[1, channels, height, width]` to a picture, on this device. */

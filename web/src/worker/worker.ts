@@ -37,6 +37,10 @@ const handlers: Handlers = {
     await opened().prefetchStyle(name, hooks);
     return null;
   },
+  async "keep-parts"(_, hooks) {
+    await opened().keepParts(hooks);
+    return null;
+  },
   "encode-text": (request, hooks) => opened().encodeText(request, hooks),
   "decode-latents": (latents, hooks) => opened().decodeLatents(latents, hooks),
   "encode-image": (picture, hooks) => opened().encodeImage(picture, hooks),

@@ -3,6 +3,7 @@ import type { Manifest } from "../../src/bundle/manifest.gen";
 import { EngineProblem } from "../../src/engine/problems";
 import { type OpenHooks, openWith, type Parts } from "../../src/library/open";
 import type { GenerateRequest } from "../../src/library/paintengine";
+import type { Server } from "../../src/library/server";
 import type { LoadProgress } from "../../src/worker/protocol";
 import { fakeManifest, mergedStyle, style } from "../manifest";
 import { type Fake, fakeServices } from "../page/fake/services";
@@ -246,6 +247,35 @@ describe("opening", () => {
     const openManifest = () => Promise.reject(new EngineProblem("network", "Gone."));
     expect(await codeOf(openWith({ ...fake, openManifest }))).toBe("network");
     expect(fake.terminated).toBe(true);
+  });
+
+  test("a picture that is cancelled while it is developed ends so at once", async () => {
+    const decode = () => new Promise<Blob>(() => {}); // neither worker nor server can be stopped
+    const engine = await opened({ server: { ...(fake.server as Server), decode } });
+    const controller = new AbortController();
+    const { signal } = controller;
+    const painting = codeOf(engine.generate({ prompt: "a lake", signal }));
+    await turn();
+    fake.asked[0]?.finish();
+    await turn();
+    controller.abort();
+    expect(await painting).toBe("cancelled");
+  });
+
+  test("where no server is, and nobody asked for one, this device does it all", async () => {
+    const manifest = fakeManifest([style("ink")]);
+    for (const part of [manifest.text_encoder, manifest.vae_decoder, manifest.vae_encoder]) {
+      part.graph = { ...part.graph, providers: ["wasm"] };
+    }
+    const heavy = { url: "heavy.bin", bytes: 2 ** 30, sha256: "e".repeat(64) };
+    manifest.shards = { ...manifest.shards, "heavy.bin": heavy };
+    manifest.vae_decoder.graph.shards = ["heavy.bin"];
+    const openManifest = async () => ({ manifest, offline: false });
+    fake.serverThrows = new EngineProblem("no-server", "This is a static host.");
+    const engine = await opened({ openManifest });
+    expect(engine.report()).toMatchObject({ mode: "here", why: "alone" });
+    const asked = openWith({ ...fake, openManifest, mode: "server" });
+    expect(await codeOf(asked)).toBe("no-server");
   });
 
   test("without a server, nothing that computes it correctly is a problem", async () => {

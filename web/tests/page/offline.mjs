@@ -45,6 +45,28 @@ async function untilKept(tab) {
   });
 }
 
+/** Until the browser has stored what the model needs besides the UNet. */
+async function untilWhole(tab) {
+  await tab.waitForFunction(async () => {
+    const manifest = await (await fetch("bundle/manifest.json")).json();
+    const { tokenizer, text_encoder, vae_decoder, samplers, shards } = manifest;
+    const graphs = [text_encoder.graph, vae_decoder.graph];
+    const wanted = [tokenizer.tokenizer_json, tokenizer.tokenizer_config, text_encoder.slots];
+    wanted.push(...samplers.map(({ file }) => file), ...graphs.map(({ file }) => file));
+    wanted.push(...graphs.flatMap((graph) => graph.shards.map((key) => shards[key])));
+    let folder = await navigator.storage.getDirectory();
+    for (const name of ["brushlet", "files"]) folder = await folder.getDirectoryHandle(name);
+    const sizes = wanted.map(async ({ sha256, bytes }) => {
+      const file = await (await folder.getFileHandle(sha256)).getFile();
+      return file.size === bytes;
+    });
+    return Promise.all(sizes).then(
+      (stored) => stored.every(Boolean),
+      () => false, // one is not there yet
+    );
+  });
+}
+
 const changed = async () => {
   console.log("ready");
   await new Promise((resolve) => process.stdin.once("data", resolve));
@@ -61,6 +83,17 @@ const promises = {
     assert.equal(await tab.evaluate(() => crossOriginIsolated), true);
     assert.deepEqual(await paint(tab), first);
     assert.equal(await tab.getByTestId("mode").getAttribute("data-mode"), "here");
+  },
+
+  async "after a visit that painted nothing, a reload paints without network and server"() {
+    const tab = await visit("?mode=here&provider=wasm");
+    await tab.locator("[data-testid=generate]:enabled").waitFor();
+    await untilWhole(tab);
+    await untilKept(tab);
+    await changed();
+    await context.setOffline(true);
+    await tab.reload();
+    await paint(tab);
   },
 
   async "a page without a network still opens, and names what it misses"() {

@@ -1,12 +1,13 @@
 import { type ReactNode, useRef } from "react";
 
-/** A button that lets a file be chosen; it takes the focus, which a hidden input cannot. */
+/** A button that lets files be chosen; it takes the focus, which a hidden input cannot. */
 export function FileButton({
   accept,
   testId,
   className = "quiet",
   disabled,
-  onFile,
+  multiple = false,
+  onFiles,
   children,
 }: {
   /** As `<input accept>` has it. */
@@ -14,7 +15,9 @@ export function FileButton({
   testId: string;
   className?: string;
   disabled?: boolean;
-  onFile: (file: File) => void;
+  /** Whether several may be chosen at once. */
+  multiple?: boolean;
+  onFiles: (files: readonly File[]) => void;
   children: ReactNode;
 }) {
   const input = useRef<HTMLInputElement>(null);
@@ -34,11 +37,12 @@ export function FileButton({
         type="file"
         hidden
         accept={accept}
+        multiple={multiple}
         data-testid={`${testId}-file`}
         onChange={({ target }) => {
-          const file = target.files?.[0];
-          target.value = ""; // the same file can be chosen again
-          if (file) onFile(file);
+          const files = [...(target.files ?? [])];
+          target.value = ""; // the same files can be chosen again
+          if (files.length > 0) onFiles(files);
         }}
       />
     </>

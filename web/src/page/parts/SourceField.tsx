@@ -17,7 +17,7 @@ export function SourceButton({ open }: { open: OpenFiles }) {
       accept="image/*"
       testId="source"
       className="plain with-icon"
-      onFile={(file) => open([file], "source")}
+      onFiles={(files) => open(files, "source")}
     >
       <PictureIcon />
       {t("source.choose")}

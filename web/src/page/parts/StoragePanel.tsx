@@ -47,9 +47,9 @@ export function StoragePanel({
   };
   const removeOwn = ({ key, base_hash, style }: KeptStyle) =>
     doing(async () => {
-      // One that is open here is the worker's to forget.
-      const isHere = base_hash === baseHash && local.names.has(style.name);
-      if (isHere) await local.remove(style.name);
+      // One that is open here is the worker's to forget; it may have another name than it was kept by.
+      const name = base_hash === baseHash ? local.nameOf(style.source_sha256) : undefined;
+      if (name !== undefined) await local.remove(name);
       else await desk.removeOwn(key);
     });
 

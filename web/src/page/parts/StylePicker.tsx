@@ -47,7 +47,7 @@ export function StylePicker({
   const on = stylesOn(settings, styles);
   const peeked = styles.find(({ name }) => name === peek.name);
   const colour = (name: string) =>
-    on.length > 1 ? shareColour(styles.findIndex((style) => style.name === name)) : undefined;
+    on.length > 1 ? shareColour(on.findIndex((style) => style.name === name)) : undefined;
   return (
     <fieldset className="group">
       <legend className="title">{t("styles.title")}</legend>
@@ -66,11 +66,12 @@ export function StylePicker({
           />
         ))}
         <FileButton
-          accept=".safetensors"
+          accept=".safetensors,.json,image/*"
+          multiple // with what describes it: sidecar, picture, PEFT's config
           testId="add-style"
           className="card card-add"
           disabled={!ready || local.adding !== undefined}
-          onFile={(file) => open([file])}
+          onFiles={open}
         >
           <PlusIcon />
           <span className="card-name">{t("styles.add")}</span>
@@ -110,10 +111,10 @@ export function StylePicker({
       <p className="under-styles">
         {on.length > 0 && <RecipeDialog settings={settings} styles={styles} />}
         <FileButton
-          accept=".json,application/json"
+          accept=".json,application/json,image/png"
           testId="open-recipe"
           className="plain"
-          onFile={(file) => open([file])}
+          onFiles={open}
         >
           {t("recipe.open")}
         </FileButton>
