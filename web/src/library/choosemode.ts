@@ -17,17 +17,19 @@ export interface Circumstances {
 const GiB = 2 ** 30;
 /** WebAssembly ends at 4 GiB; inputs, outputs and what is between them need the rest. */
 const WASM_LIMIT = 3.5 * GiB;
-/** Weights of text encoder and VAE above which a server's CPU is faster than WebAssembly. */
+/**
+ * Weights of text encoder and VAE above which a server's CPU is faster than WebAssembly, where they run
+ * whatever runs the UNet.
+ */
 const HEAVY = 256 * 2 ** 20;
 
 /** The way of a device, when nobody has asked for one. */
 export function chooseMode(manifest: Manifest, around: Circumstances): ModeChoice {
-  const { device, server } = around;
+  const { server } = around;
   if (server && !fits(manifest, around)) return { mode: "remote", why: "memory" };
   if (!server) return { mode: "here", why: "alone" };
   if (!partsRunHere(manifest)) return { mode: "server", why: "parts" };
-  const hasGpu = device.webgpu !== undefined && !device.webgpu.software;
-  if (!hasGpu && partBytes(manifest) > HEAVY) return { mode: "server", why: "faster" };
+  if (partBytes(manifest) > HEAVY) return { mode: "server", why: "faster" };
   return { mode: "here", why: "whole" };
 }
 

@@ -13,7 +13,7 @@ export interface ModeChoice {
     | "whole" // the bundle has all parts, and the device can run them
     | "alone" // there is no server to ask
     | "parts" // the bundle's text encoder or VAE has no graph for browsers
-    | "faster" // large parts and no GPU: the server is faster
+    | "faster" // large parts, which run on WebAssembly here: the server is faster
     | "memory" // the model does not fit this device
     | "no-provider"; // nothing on this device computes it correctly
 }

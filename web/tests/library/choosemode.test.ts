@@ -44,7 +44,8 @@ test.each([
   ["parts for servers alone", bundle(0.04 * GiB, 0.01 * GiB, "cpu"), around(), "server", "parts"],
   ["the same, without a server", bundle(1, 1, "cpu"), around({ server: false }), "here", "alone"],
   ["large parts on WebAssembly", bundle(1.7 * GiB, 0.4 * GiB), around(), "server", "faster"],
-  ["large parts beside a GPU", bundle(1.7 * GiB, 0.4 * GiB), withGpu(8), "here", "whole"],
+  ["large parts beside a GPU", bundle(1.7 * GiB, 0.4 * GiB), withGpu(8), "server", "faster"],
+  ["a small bundle on a GPU", bundle(1.7 * GiB, 0.1 * GiB), withGpu(8), "here", "whole"],
   [
     "1.7 GiB on a phone of 4",
     bundle(1.7 * GiB, 0.4 * GiB),
