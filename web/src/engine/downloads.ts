@@ -195,9 +195,26 @@ export class Files {
 
   /** Fetches a file that is not stored, or not as it should be. The caller has its lock. */
   private async download(file: FileRef, stage: Stage, work: Work): Promise<Content> {
+    const { sha256, url, bytes } = file;
+    this.coming.add(sha256);
+    try {
+      await this.fill(await this.begin(file), file, stage, work);
+      this.sound.add(sha256);
+      const content = (await this.memory.read(sha256)) ?? (await this.store?.read(sha256));
+      if (content) return content;
+      // Another tab is writing it, where the browser has no locks; or the browser has let it go.
+      await this.fill(await this.memory.open(sha256, bytes), file, stage, work);
+    } finally {
+      this.coming.delete(sha256);
+    }
+    const content = await this.memory.read(sha256);
+    if (content) return content;
+    throw new EngineProblem("internal", `${url} was fetched, but is not in memory.`, url);
+  }
+
+  /** Transfers what a file still lacks. */
+  private async fill(partial: PartialFile, file: FileRef, stage: Stage, work: Work): Promise<void> {
     const { tally, signal } = work;
-    this.coming.add(file.sha256);
-    const partial = await this.begin(file);
     let whole = false;
     try {
       await transfer(this.base, file, partial, {
@@ -213,15 +230,8 @@ export class Files {
       });
       whole = true;
     } finally {
-      this.coming.delete(file.sha256);
       await partial.close(whole);
     }
-    const { sha256, url } = file;
-    this.sound.add(sha256);
-    const content = (await this.memory.read(sha256)) ?? (await this.store?.read(sha256));
-    if (content) return content;
-    const message = `The browser lost ${url} right after storing it. Free disk space, then try again.`;
-    throw new EngineProblem("storage", message, url);
   }
 
   private async begin({ sha256, bytes }: FileRef): Promise<PartialFile> {

@@ -160,7 +160,7 @@ export class Engine {
 
   /**
    * Stores what pictures need besides the UNet, so that a visit without a network can paint though none
-   * was painted before: tokenizer, text encoder, the VAE's decoder, samplers. Takes no turn, and no
+   * was painted before: tokenizer, text encoder, the VAE's decoder, a sampler. Takes no turn, and no
    * memory but one piece of a file.
    *
    * @throws EngineProblem `network`, `damaged` or `cancelled`

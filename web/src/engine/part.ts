@@ -47,9 +47,10 @@ export class Part {
   }
 }
 
-/** What pictures need besides the UNet: tokenizer, text encoder, the VAE's decoder, samplers. */
+/** What pictures need besides the UNet: tokenizer, text encoder, the VAE's decoder, the sampler to start with. */
 export function partFiles(manifest: Manifest): FileRef[] {
-  const { tokenizer, text_encoder, vae_decoder, samplers } = manifest;
+  const { tokenizer, text_encoder, vae_decoder, samplers, hints } = manifest;
+  const sampler = hints.sampler ?? samplers[0]?.name;
   return [
     tokenizer.tokenizer_json,
     tokenizer.tokenizer_config,
@@ -58,6 +59,6 @@ export function partFiles(manifest: Manifest): FileRef[] {
       graph.file,
       ...shardsOf(manifest, graph),
     ]),
-    ...samplers.map(({ file }) => file),
+    ...samplers.filter(({ name }) => name === sampler).map(({ file }) => file),
   ];
 }

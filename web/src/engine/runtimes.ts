@@ -36,12 +36,20 @@ const IDENTITY =
  *
  * @throws what the first session will throw, too
  */
-export async function warmUp(threads: number, runtimeUrl: string): Promise<void> {
-  const { InferenceSession } = await loadRuntime("wasm", threads, runtimeUrl);
-  const model = Uint8Array.from(atob(IDENTITY), (letter) => letter.charCodeAt(0));
-  const session = await InferenceSession.create(model, { executionProviders: ["wasm"] });
-  await session.release();
+export function warmUp(threads: number, runtimeUrl: string): Promise<void> {
+  const start = async () => {
+    const build = await importBuild("wasm", threads);
+    const { InferenceSession } = configured(build, "wasm", threads, runtimeUrl);
+    const model = Uint8Array.from(atob(IDENTITY), (letter) => letter.charCodeAt(0));
+    const session = await InferenceSession.create(model, { executionProviders: ["wasm"] });
+    await session.release();
+  };
+  warming = start();
+  return warming;
 }
+
+/** onnxruntime-web refuses a session while its WebAssembly is still being started by another. */
+let warming: Promise<void> = Promise.resolve();
 
 /**
  * @param threads CPU threads; above 1 only on a cross-origin isolated page
@@ -52,7 +60,11 @@ export async function loadRuntime(
   threads: number,
   runtimeUrl: string,
 ): Promise<Ort> {
-  const build = await importBuild(provider, threads);
+  await warming.catch(() => {}); // its problem is told by whoever started it
+  return configured(await importBuild(provider, threads), provider, threads, runtimeUrl);
+}
+
+function configured(build: Ort, provider: ProviderName, threads: number, runtimeUrl: string): Ort {
   build.env.wasm.wasmPaths = new URL("./", runtimeUrl).href;
   build.env.wasm.numThreads = threads;
   build.env.wasm.proxy = false; // we are a worker already, and own it

@@ -49,10 +49,11 @@ async function untilKept(tab) {
 async function untilWhole(tab) {
   await tab.waitForFunction(async () => {
     const manifest = await (await fetch("bundle/manifest.json")).json();
-    const { tokenizer, text_encoder, vae_decoder, samplers, shards } = manifest;
+    const { tokenizer, text_encoder, vae_decoder, samplers, shards, hints } = manifest;
+    const first = samplers.find(({ name }) => name === (hints.sampler ?? samplers[0].name));
     const graphs = [text_encoder.graph, vae_decoder.graph];
     const wanted = [tokenizer.tokenizer_json, tokenizer.tokenizer_config, text_encoder.slots];
-    wanted.push(...samplers.map(({ file }) => file), ...graphs.map(({ file }) => file));
+    wanted.push(first.file, ...graphs.map(({ file }) => file));
     wanted.push(...graphs.flatMap((graph) => graph.shards.map((key) => shards[key])));
     let folder = await navigator.storage.getDirectory();
     for (const name of ["brushlet", "files"]) folder = await folder.getDirectoryHandle(name);
