@@ -29,6 +29,7 @@ def promised(promise: str, url: str) -> Iterator[None]:
     "promise",
     [
         "after one visit, a reload paints without network and server",
+        "after a visit that painted nothing, a reload paints without network and server",
         "a page without a network still opens, and names what it misses",
     ],
 )

@@ -35,9 +35,14 @@ async function paint(tab) {
   });
 }
 
+/** Asks the page until it says yes; `waitForFunction` takes any promise for a yes. */
+async function until(tab, asked) {
+  while (!(await tab.evaluate(asked))) await tab.waitForTimeout(200);
+}
+
 /** Until the service worker has all that this visit used. */
 async function untilKept(tab) {
-  await tab.waitForFunction(async () => {
+  await until(tab, async () => {
     await navigator.serviceWorker.ready;
     const kept = await (await caches.open("brushlet-used")).keys();
     const has = (end) => kept.some(({ url }) => url.endsWith(end));
@@ -47,7 +52,7 @@ async function untilKept(tab) {
 
 /** Until the browser has stored what the model needs besides the UNet. */
 async function untilWhole(tab) {
-  await tab.waitForFunction(async () => {
+  await until(tab, async () => {
     const manifest = await (await fetch("bundle/manifest.json")).json();
     const { tokenizer, text_encoder, vae_decoder, samplers, shards, hints } = manifest;
     const first = samplers.find(({ name }) => name === (hints.sampler ?? samplers[0].name));
@@ -57,14 +62,9 @@ async function untilWhole(tab) {
     wanted.push(...graphs.flatMap((graph) => graph.shards.map((key) => shards[key])));
     let folder = await navigator.storage.getDirectory();
     for (const name of ["brushlet", "files"]) folder = await folder.getDirectoryHandle(name);
-    const sizes = wanted.map(async ({ sha256, bytes }) => {
-      const file = await (await folder.getFileHandle(sha256)).getFile();
-      return file.size === bytes;
-    });
-    return Promise.all(sizes).then(
-      (stored) => stored.every(Boolean),
-      () => false, // one is not there yet
-    );
+    const names = new Set();
+    for await (const name of folder.keys()) names.add(name);
+    return wanted.every(({ sha256 }) => names.has(sha256) && !names.has(`${sha256}.part`));
   });
 }
 
