@@ -103,11 +103,12 @@ const promises = {
     const first = await visit(context, "?provider=wasm");
     await paint(first);
     // What the service worker keeps comes from the browser's cache, or is fetched now.
-    await first.waitForFunction(async () => {
+    const isKept = async () => {
       await navigator.serviceWorker.ready;
       const kept = await (await caches.open("brushlet-used")).keys();
       return [".wasm", ".mjs"].every((end) => kept.some(({ url }) => url.endsWith(end)));
-    });
+    };
+    while (!(await first.evaluate(isKept))) await first.waitForTimeout(200);
     await first.close();
     console.log("painted");
     await new Promise((resolve) => process.stdin.once("data", resolve));
