@@ -54,7 +54,7 @@ def test_the_provider_chosen_is_within_tolerance(
     assert np.isfinite(report["error"])
     assert report["error"] <= report["tolerance"]
     assert report["provider"] in {"webgpu", "jsep"}
-    # The native provider's MultiHeadAttention is wrong there, which is for the golden vector to see.
+    # The native provider's MultiHeadAttention is wrong there, and the golden vector sees it.
     reasons = [one["reason"] for one in report["refused"] if one["provider"] == "webgpu"]
     assert any("fused attention is" in reason and "from PyTorch" in reason for reason in reasons)
 
