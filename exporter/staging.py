@@ -4,7 +4,6 @@ The staging folder lies inside `OUT`, on the same filesystem, and is a complete 
 (files that stay are hard-linked), so that the parity gate opens exactly what will be published.
 """
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -22,6 +21,7 @@ from runtime.errors import BadFile, BrushletError
 from runtime.files import hashed_name, link_or_copy, write_whole
 from runtime.lora_grammar import lora_grammar
 from runtime.manifest import MANIFEST_NAME, FileRef, Manifest, file_refs
+from runtime.writing import disk_reason
 
 # Names that `Stage.add` and `Stage.adopt` give. Only such files are ever pruned.
 _OURS = re.compile(
@@ -188,21 +188,11 @@ def told(out: Path, todo: str = _ANOTHER) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if len(_told) == 1 and (reason := _reason(error)):
+        if len(_told) == 1 and (reason := disk_reason(error)):
             raise _cannot_write(out, error, reason, todo) from error
         raise
     finally:
         _told.pop()
-
-
-def _reason(error: Exception) -> str | None:
-    """Why something could not be written; None where that is not what the error tells."""
-    numbers = errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM
-    if isinstance(error, OSError) and error.errno in numbers:
-        return error.strerror
-    # What is written in Rust and C++ (safetensors, onnxruntime) has errors of its own.
-    found = [os.strerror(number) for number in numbers if os.strerror(number) in str(error)]
-    return found[0] if found and not isinstance(error, BrushletError) else None
 
 
 def read_manifest(out: Path) -> Manifest | None:

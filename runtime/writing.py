@@ -41,9 +41,15 @@ def require_writable(path: Path, todo: str) -> None:
             pass
 
 
-def _reason(error: Exception) -> str | None:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    # safetensors writes in Rust and has an error of its own.
+def disk_reason(error: Exception) -> str | None:
+    """Which of `DISK_ERRORS` an error tells of, in words; None where it is none of them."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return error.strerror
+    # What is written in Rust and C++ (safetensors, onnxruntime) has errors of its own.
     found = (os.strerror(number) for number in DISK_ERRORS if os.strerror(number) in str(error))
     return None if isinstance(error, BrushletError) else next(found, None)
+
+
+def _reason(error: Exception) -> str | None:
+    """As `disk_reason`, and any other that the system has."""
+    return (error.strerror or str(error)) if isinstance(error, OSError) else disk_reason(error)

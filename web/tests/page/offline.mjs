@@ -10,7 +10,7 @@
 
 import assert from "node:assert/strict";
 import { launchChromium } from "../browser/chromium.mjs";
-import { paint as paintNew } from "./visitor.mjs";
+import { paint as paintNew, until } from "./visitor.mjs";
 
 const [promise, url] = process.argv.slice(2);
 const browser = await launchChromium();
@@ -33,11 +33,6 @@ async function paint(tab) {
   return tab.getByTestId("result").evaluate(async ({ src }) => {
     return [...new Uint8Array(await (await fetch(src)).arrayBuffer())];
   });
-}
-
-/** Asks the page until it says yes; `waitForFunction` takes any promise for a yes. */
-async function until(tab, asked) {
-  while (!(await tab.evaluate(asked))) await tab.waitForTimeout(200);
 }
 
 /** Until the service worker has all that this visit used. */

@@ -8,7 +8,7 @@
 
 import assert from "node:assert/strict";
 import { launchChromium } from "../browser/chromium.mjs";
-import { paint as paintNew } from "./visitor.mjs";
+import { paint as paintNew, until } from "./visitor.mjs";
 
 const [promise, url] = process.argv.slice(2);
 const browser = await launchChromium();
@@ -103,12 +103,11 @@ const promises = {
     const first = await visit(context, "?provider=wasm");
     await paint(first);
     // What the service worker keeps comes from the browser's cache, or is fetched now.
-    const isKept = async () => {
+    await until(first, async () => {
       await navigator.serviceWorker.ready;
       const kept = await (await caches.open("brushlet-used")).keys();
       return [".wasm", ".mjs"].every((end) => kept.some(({ url }) => url.endsWith(end)));
-    };
-    while (!(await first.evaluate(isKept))) await first.waitForTimeout(200);
+    });
     await first.close();
     console.log("painted");
     await new Promise((resolve) => process.stdin.once("data", resolve));

@@ -53,6 +53,11 @@ export async function paint(tab) {
   await tab.locator(`[data-testid=result]${fresh}`).waitFor();
 }
 
+/** Asks the page until it says yes; `waitForFunction` takes any promise for a yes. */
+export async function until(tab, asked) {
+  while (!(await tab.evaluate(asked))) await tab.waitForTimeout(200);
+}
+
 /** The SHA-256 of the pixels of the picture that a test id names. */
 export function pixelsOf(tab, id = "result") {
   return tab.getByTestId(id).evaluate(async (image) => {
