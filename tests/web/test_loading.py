@@ -28,6 +28,7 @@ def told(tiny_bundle: Path) -> dict[str, str]:
         "without OPFS files go to Cache Storage",
         "without any store, and on an insecure page, it works from memory",
         "two tabs download once; the one that waits says so",
+        "without locks a file is whole for the other tab when it is, and stays so",
         "without locks two tabs work all the same",
         "what is stored is listed, by bundle and style, and shared",
         "removing a style or a bundle breaks no tab that has it open",

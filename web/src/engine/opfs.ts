@@ -73,12 +73,18 @@ export class OpfsStore implements Store {
     return file.createSyncAccessHandle?.({ mode: "read-only" }).catch(() => undefined);
   }
 
-  async open(sha256: string): Promise<PartialFile> {
+  async open(sha256: string, expected: number): Promise<PartialFile> {
     const part = await this.files.getFileHandle(`${sha256}.part`).catch(absent);
     const found = part && (await readJson<Part>(part));
+    const before = await this.stat(sha256);
+    // Without locks another tab may have just ended it, and read it: then all of it is kept.
+    if (!part && before?.bytes !== expected) await this.writePart(sha256, {});
     const handle = await exclusive(await this.files.getFileHandle(sha256, { create: true }));
-    if (!found) await handle.truncate(0); // whatever it was, nobody began it as a transfer
-    const bytes = await handle.getSize();
+    let bytes = await handle.getSize();
+    if (!found && bytes !== expected) {
+      await handle.truncate(0); // whatever it was, nobody began it as a transfer
+      bytes = 0;
+    }
     return new OpfsFile(handle, bytes, found?.validator, {
       restarted: (validator) => this.writePart(sha256, validator ? { validator } : {}),
       // Without locks another tab may have ended the same transfer.

@@ -262,6 +262,20 @@ const promises = {
     assert.equal(new Set(asked).size, asked.length, "a file was asked for twice");
   },
 
+  async "without locks a file is whole for the other tab when it is, and stays so"() {
+    const tab = await visit();
+    assert.deepEqual(await tab.evaluate(() => window.visit.meet()), {
+      wholeWhenOpened: false,
+      wholeHalfWay: false,
+      wholeAtTheEnd: true,
+      keptByTheOther: "a shard".length,
+      readMeanwhile: "a shard",
+      readAfterwards: "a shard",
+      keptOfAnother: 0,
+      wholeWhenLeft: false,
+    });
+  },
+
   async "without locks two tabs work all the same"() {
     const one = await visit();
     const other = await visit(one.context());

@@ -60,6 +60,12 @@ const visit = {
     if (!outcome.ok) throw new Error(outcome.problem.message);
     return outcome.value.latents.data.reduce((sum, value) => sum + Math.abs(value), 0);
   },
+  /** See opfs.worker.ts. */
+  meet: () =>
+    new Promise<Record<string, unknown>>((resolve) => {
+      const worker = new Worker(new URL("./opfs.worker.ts", import.meta.url), { type: "module" });
+      worker.onmessage = ({ data }) => resolve(data);
+    }),
   listStorage,
   removeAll,
   removeBundle: (path: string) => removeBundle(absolute(path)),
