@@ -15,6 +15,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 
 from exporter.quantisation import BLOCK, pack
+from exporter.shapes import known_shapes
 from exporter.shards import SMALL, Place, Shards
 from exporter.slots import input_names
 from runtime.tensors import Array
@@ -218,10 +219,12 @@ def parse(data: bytes) -> ir.Model:
 
 
 def serialize(model: ir.Model) -> bytes:
-    """A model as bytes, without names and shapes of inner values; equal models give equal bytes."""
+    """A model as bytes, without names of inner values; equal models give equal bytes."""
     _rename(model.graph)
     proto = ir.to_proto(model)
+    shapes = list(known_shapes(proto.graph))
     del proto.graph.value_info[:]
+    proto.graph.value_info.extend(shapes)
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
 
