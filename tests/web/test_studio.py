@@ -9,6 +9,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from tests.pages import page, promises
+from tests.tiny import random_lora
 
 FIELDS = (
     "Steps: 11, Sampler: DPM fast, CFG scale: 3.5, Seed: 4242, Size: 128x128, "
@@ -39,9 +40,11 @@ def parse_a1111(text: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures as A1111 saves them, by Pillow, in the three forms of text that a PNG has."""
-    folder = tmp_path_factory.mktemp("pictures")
+def folder(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What visitors bring: a LoRA of their own, and pictures as A1111 saves them, by Pillow, in the
+    three forms of text that a PNG has."""
+    folder = tmp_path_factory.mktemp("studio")
+    random_lora(tiny_base, folder / "mine.safetensors", ["lora_unet", "lora_te"], seed=200)
     for form, prompt in {"text": "a castle", "ztxt": "a castle", "itxt": "一座城堡"}.items():
         info = PngInfo()
         info.add_text("parameters", a1111_text(prompt), zip=form == "ztxt")
@@ -50,9 +53,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def studio(tiny_bundle: Path, pictures: Path) -> dict[str, str]:
+def studio(tiny_bundle: Path, folder: Path) -> dict[str, str]:
     with page(tiny_bundle) as url:
-        return promises("page/studio.mjs", url, str(pictures))
+        return promises("page/studio.mjs", url, str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,10 @@ def axe(tiny_bundle: Path) -> dict[str, str]:
         "a downloaded picture loads its settings back by drop, and draws the same",
         "pictures of other programs bring their settings, and what is missing is told",
         "a picture whose text is damaged is told of, and changes nothing",
+        "a LoRA dropped on the page becomes a style, paints, and survives a reload",
+        "a LoRA dropped beside a server is not sent there: this device reads the words",
+        "a damaged LoRA dropped on the page is told of, and changes nothing",
+        "a recipe saved on one visit loads on another",
         "a grid is painted, saved as one picture, and its cells are pictures",
         "a grid is cancelled within a step",
         "this device is measured, and what it keeps is listed and removed",
@@ -91,12 +98,12 @@ def test_everybody_can_use_the_page(promise: str, axe: dict[str, str]) -> None:
 
 
 def test_a_picture_tells_its_settings_as_a1111_reads_them(
-    studio: dict[str, str], pictures: Path, tiny_bundle: Path
+    studio: dict[str, str], folder: Path, tiny_bundle: Path
 ) -> None:
     manifest = json.loads((tiny_bundle / "manifest.json").read_text())
     style = next(style for style in manifest["styles"] if style["kind"] == "external")
-    assert (pictures / "ours.png").is_file(), studio["all"]
-    with Image.open(pictures / "ours.png") as picture:
+    assert (folder / "ours.png").is_file(), studio["all"]
+    with Image.open(folder / "ours.png") as picture:
         told = parse_a1111(picture.text["parameters"])  # type: ignore[attr-defined]  # of a PNG
     strength = style["strength"]["default"]
     assert f"<lora:{style['name']}:{strength:g}>" in told["Prompt"]
@@ -109,9 +116,9 @@ def test_a_picture_tells_its_settings_as_a1111_reads_them(
     assert told["Size"] == f"{side}x{side}"
 
 
-def test_a_grid_is_one_picture_with_its_cells(studio: dict[str, str], pictures: Path) -> None:
-    assert (pictures / "grid.png").is_file(), studio["all"]
-    with Image.open(pictures / "grid.png") as grid:
+def test_a_grid_is_one_picture_with_its_cells(studio: dict[str, str], folder: Path) -> None:
+    assert (folder / "grid.png").is_file(), studio["all"]
+    with Image.open(folder / "grid.png") as grid:
         assert min(grid.size) > 2 * 160  # two by two, each large enough to be named
         assert "Seed: 7" in grid.text["parameters"]  # type: ignore[attr-defined]  # of a PNG
         assert len(grid.convert("RGB").getcolors(1 << 24) or []) > 50

@@ -33,6 +33,24 @@ export function codecHere(worker: WorkerClient): Codec {
   };
 }
 
+/**
+ * The server's, but for words that a style of this device alone reads: the server has no such style, and
+ * is not given it.
+ */
+export function codecBeside(server: Codec, worker: WorkerClient): Codec {
+  const here = codecHere(worker);
+  return {
+    async encode(words, ...hooks) {
+      const own = words.styles.length ? resultOf(await worker.call("local-styles", null)) : [];
+      const names = new Set(own.map(({ name }) => name));
+      const alone = words.styles.some(({ name }) => names.has(name));
+      return (alone ? here : server).encode(words, ...hooks);
+    },
+    decode: (...request) => server.decode(...request),
+    encodeImage: (...request) => server.encodeImage(...request),
+  };
+}
+
 /** In place of a worker where the server draws: every call ends with a problem that says so. */
 export function noWorker(): WorkerClient {
   const message = "The server draws for this device, with the styles of its bundle alone.";

@@ -7,7 +7,7 @@ import { probeDevice } from "../engine/providers";
 import { createWorkerClient, type WorkerClient } from "../worker/client";
 import type { LoadProgress, LoadRequest, LoadResult, OpenedManifest } from "../worker/protocol";
 import { chooseMode, deviceMemory, partsRunHere } from "./choosemode";
-import { codecHere, noWorker, resultOf } from "./here";
+import { codecBeside, codecHere, noWorker, resultOf } from "./here";
 import type { Mode, ModeChoice } from "./mode";
 import { PaintEngine, withStyles } from "./paintengine";
 import { createServer, type Server } from "./server";
@@ -149,7 +149,8 @@ async function openAs(
   }
   const loaded = await load(worker, { ...request, opened }, hooks);
   if ("report" in loaded) {
-    const codec = choice.mode === "server" && server ? server : codecHere(worker);
+    const beside = choice.mode === "server" ? server : undefined;
+    const codec = beside ? codecBeside(beside, worker) : codecHere(worker);
     const own = resultOf(await worker.call("local-styles", null));
     const whole = withStyles(manifest, own);
     if (own.length) hooks.onManifest?.(whole);

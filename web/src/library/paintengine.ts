@@ -1,6 +1,7 @@
 /** An opened bundle that paints: pictures, styles of one's own, and what can be said of it. */
 
 import type { Manifest, Style } from "../bundle/manifest.gen";
+import { changes } from "../engine/manifest";
 import { asProblem, cancelled, EngineProblem, untilAborted } from "../engine/problems";
 import type { WorkerClient } from "../worker/client";
 import type {
@@ -178,7 +179,10 @@ export class PaintEngine {
     };
     const style = resultOf(await this.worker.call("add-style", brought, hooks));
     this.#manifest = withStyles(this.#manifest, [style]);
-    return style;
+    const stranger = this.#opened.choice.mode === "server" && style.kept !== "bundle";
+    if (!stranger || !changes(style, "text_encoder")) return style;
+    const message = `The server has no ${style.title}: words are read on this device where it is on.`;
+    return { ...style, notes: [...style.notes, { code: "read-here", message }] };
   }
 
   /** Forgets a style that was added. @throws EngineProblem `request` for one of the bundle's own */

@@ -216,7 +216,8 @@ export interface LocalStyle extends Style {
     code:
       | "other-base" // it says that it was trained on another base
       | "no-alpha" // PEFT's file without the config that has its alpha
-      | "not-kept"; // the browser keeps nothing, or has no room
+      | "not-kept" // the browser keeps nothing, or has no room
+      | "read-here"; // it changes the text encoder, and the server has no such style
     message: string;
   }[];
 }

@@ -343,6 +343,25 @@ describe("styles of one's own", () => {
     expect(engine.styles.map(({ name }) => name)).toEqual(["ink", "oil"]);
   });
 
+  test("beside a server, words that one of them reads are read here", async () => {
+    const engine = await opened({ mode: "server" });
+    const chalk = { ...style("chalk", { models: ["unet", "text_encoder"] }), notes: [] };
+    fake.answers["add-style"] = { ...chalk, kept: "device" };
+    const { notes } = await engine.addStyle(new File(["lora"], "chalk.safetensors"));
+    expect(notes).toMatchObject([{ code: "read-here" }]);
+    fake.answers["local-styles"] = [{ ...chalk, kept: "device" }];
+    const embeds = { data: new Float32Array(8), shape: [1, 1, 8] };
+    fake.answers["encode-text"] = { promptEmbeds: embeds, negativePromptEmbeds: embeds };
+    const both = [{ name: "ink" }, { name: "chalk" }];
+    await painted(engine, { prompt: "a lake", styles: both });
+    expect(fake.words).toEqual([]);
+    expect(fake.calls.at(-1)?.type).toBe("encode-text");
+    await painted(engine, { prompt: "a lake", styles: [{ name: "ink" }] });
+    expect(fake.words).toHaveLength(1);
+    fake.answers["add-style"] = { ...chalk, kept: "bundle" }; // which the server has, too
+    expect((await engine.addStyle(new File(["lora"], "chalk.safetensors"))).notes).toEqual([]);
+  });
+
   test("are there again on the next visit", async () => {
     fake.answers["local-styles"] = [{ ...style("chalk"), kept: "device", notes: [] }];
     const told: number[] = [];

@@ -1,16 +1,18 @@
 /**
- * What the page keeps and takes back: gallery, pictures with their settings, grids, this device.
+ * What the page keeps and takes back: gallery, pictures with their settings, styles of one's own,
+ * recipes, grids, this device.
  *
  *   node tests/page/studio.mjs URL FOLDER
  *
- * URL: a running `python -m server` with an external style. FOLDER: holds `a1111-*.png`, pictures whose
- * text another program wrote; `ours.png` and `grid.png`, which the page wrote, are put there.
+ * URL: a running `python -m server` with two external styles. FOLDER: holds `a1111-*.png`, pictures
+ * whose text another program wrote, and `mine.safetensors`, a LoRA that the bundle has not;
+ * `ours.png`, `recipe.json` and `grid.png`, which the page wrote, are put there.
  */
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { drop, paint, pixelsOf, visitors } from "./visitor.mjs";
+import { drop, paint, pixelsOf, ready, visitors } from "./visitor.mjs";
 
 const [url, folder] = process.argv.slice(2);
 const { visit, runs } = await visitors(url);
@@ -32,6 +34,12 @@ const valuesOf = async (tab) => {
   const value = (id) => tab.getByTestId(id).inputValue();
   return [await value("prompt"), await value("negative-prompt"), await value("seed")];
 };
+
+/** What each card of a style says of itself. */
+const cardsOf = (tab) =>
+  tab
+    .locator(".card[aria-pressed]")
+    .evaluateAll((cards) => cards.map((card) => [card.textContent, card.ariaPressed]));
 
 await runs({
   async "pictures survive a reload, with the settings that made them"() {
@@ -65,7 +73,7 @@ await runs({
     assert.equal(await pixelsOf(tab), pixels);
     await tab.getByRole("button", { name: "Use these settings" }).click();
     assert.deepEqual(await valuesOf(tab), ["a castle, (night:1.2), ünïcode", "people", "7"]);
-    await tab.locator("[data-testid=generate]:enabled").waitFor();
+    await tab.locator(ready).waitFor();
     await paint(tab);
     assert.equal(await pixelsOf(tab), pixels);
     assert.deepEqual(tab.faults, []);
@@ -112,6 +120,87 @@ await runs({
       .getByText(/CRC is wrong/)
       .waitFor();
     assert.equal(await tab.getByTestId("seed").inputValue(), "1");
+  },
+
+  async "a LoRA dropped on the page becomes a style, paints, and survives a reload"() {
+    const tab = await visit();
+    const sent = [];
+    tab.on("request", (request) => request.method() !== "GET" && sent.push(request.url()));
+    await setUp(tab);
+    await drop(tab, await readFile(join(folder, "mine.safetensors")), "mine.safetensors", "");
+    await tab.getByTestId("strength-mine").waitFor();
+    await paint(tab);
+    const styled = await pixelsOf(tab);
+    await tab.getByTestId("style-mine").click();
+    await paint(tab);
+    assert.notEqual(await pixelsOf(tab), styled);
+    await tab.getByTestId("style-mine").click();
+    await tab.waitForFunction(() => location.hash.includes("mine:"));
+    await tab.reload();
+    await tab.getByTestId("strength-mine").waitFor();
+    await tab.locator(ready).waitFor();
+    await paint(tab);
+    assert.equal(await pixelsOf(tab), styled);
+    assert.deepEqual(sent, []); // the file has stayed on this device
+    assert.deepEqual(tab.faults, []);
+  },
+
+  async "a LoRA dropped beside a server is not sent there: this device reads the words"() {
+    const tab = await visit({ mode: "server" });
+    await setUp(tab);
+    await drop(tab, await readFile(join(folder, "mine.safetensors")), "mine.safetensors", "");
+    await tab.getByTestId("note").getByText("this device reads the words").waitFor();
+    const sent = [];
+    tab.on("request", (request) => {
+      if (request.method() !== "GET") sent.push(new URL(request.url()).pathname);
+    });
+    await paint(tab);
+    assert.deepEqual(sent, ["/v1/decode"]); // the picture's latents
+    assert.deepEqual(tab.faults, []);
+  },
+
+  async "a damaged LoRA dropped on the page is told of, and changes nothing"() {
+    const tab = await visit();
+    const before = await cardsOf(tab);
+    assert.notEqual(before.length, 0);
+    const whole = await readFile(join(folder, "mine.safetensors"));
+    for (const [length, name] of [
+      [whole.length - 100, "end.safetensors"],
+      [100, "header.safetensors"],
+    ]) {
+      await drop(tab, whole.subarray(0, length), name, "");
+      const notice = tab.getByTestId("error").filter({ hasText: name });
+      await notice.waitFor();
+      assert.equal(await notice.getAttribute("data-code"), "lora");
+      assert.match(await notice.textContent(), /Choose a whole LoRA file.*is cut short within/s);
+      assert.deepEqual(await cardsOf(tab), before);
+    }
+    assert.deepEqual(tab.faults, []);
+  },
+
+  async "a recipe saved on one visit loads on another"() {
+    const strengths = { wiggle: "0.35", wobble: "1.15" };
+    const tab = await visit();
+    for (const [style, strength] of Object.entries(strengths)) {
+      const card = tab.getByTestId(`style-${style}`);
+      if ((await card.getAttribute("aria-pressed")) === "false") await card.click();
+      await tab.getByTestId(`strength-value-${style}`).fill(strength);
+    }
+    await tab.getByTestId("save-recipe").click();
+    await tab.getByTestId("recipe-name").fill("Dusk & 城堡");
+    const download = () => tab.getByTestId("recipe-download").click();
+    assert.equal(await saved(tab, download, "recipe.json"), "Dusk-城堡.json");
+    const cards = await cardsOf(tab);
+    const other = await visit();
+    assert.notDeepEqual(await cardsOf(other), cards);
+    await other.getByTestId("open-recipe-file").setInputFiles(join(folder, "recipe.json"));
+    await other.getByTestId("note").getByText("Dusk & 城堡").waitFor();
+    assert.deepEqual(await cardsOf(other), cards);
+    for (const [style, strength] of Object.entries(strengths)) {
+      const slider = other.getByTestId(`strength-value-${style}`);
+      assert.equal(await slider.inputValue(), strength);
+    }
+    assert.deepEqual(other.faults, []);
   },
 
   async "a grid is painted, saved as one picture, and its cells are pictures"() {

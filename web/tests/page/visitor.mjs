@@ -12,13 +12,13 @@ export async function visitors(url) {
   const browser = await launchChromium();
 
   /** A tab of a new visitor, or of `context`'s. */
-  async function visit({ context, query = "", hash = "", ...options } = {}) {
+  async function visit({ context, mode = "here", query = "", hash = "", ...options } = {}) {
     const own = context ?? (await browser.newContext({ locale: "en-US", ...options }));
     const tab = await own.newPage();
     tab.setDefaultTimeout(120_000);
     tab.faults = [];
     tab.on("pageerror", (error) => tab.faults.push(String(error)));
-    await tab.goto(new URL(`?provider=wasm&mode=here${query}${hash}`, url).href);
+    await tab.goto(new URL(`?provider=wasm&mode=${mode}${query}${hash}`, url).href);
     await tab.locator(ready).waitFor();
     return tab;
   }
