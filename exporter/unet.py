@@ -14,6 +14,7 @@ from exporter.hoisting import DEEP
 from exporter.sinusoid import ExactTimesteps
 from exporter.slots import SlotSet, input_names
 from exporter.slotting import Adapters, Detour, Fold, folded_slots, is_projection, slot_shapes
+from exporter.upsampling import upsample_by_size
 
 _READ = 1 << 14  # elements: tracing computes with smaller parameters, of others it takes the shape
 OPSET = 18  # what torch's exporter writes without conversion; every onnxruntime-web runs it
@@ -54,6 +55,7 @@ class SlottedUNet(nn.Module):
             if replacement is not module:
                 parent, _, name = path.rpartition(".")
                 setattr(unet.get_submodule(parent), name, replacement)
+        upsample_by_size(unet)
         unet.set_attn_processor(FusedAttention())
         unet.time_proj = ExactTimesteps(unet.time_proj)
         _deepest(unet).register_forward_hook(self._keep)
@@ -119,7 +121,7 @@ def trace(unet: UNet2DConditionModel, slot_set: SlotSet, quantised: bool = False
             input_names=names,
             output_names=["out_sample", DEEP],
             dynamic_shapes={
-                "sample": {0: batch, 2: factor * height, 3: factor * width},
+                "sample": {0: batch, 2: height, 3: width},
                 "timestep": None,
                 "encoder_hidden_states": {0: batch, 1: tokens},
                 **free,

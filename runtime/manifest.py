@@ -145,7 +145,7 @@ class Model(Strict):
     in_channels: int = Field(
         description="UNet input channels; more than latent_channels: inpainting"
     )
-    latent_multiple: int = Field(description="latent heights and widths the UNet can halve")
+    latent_multiple: int = Field(description="of which latent heights and widths are multiples")
     vae_scale: int = Field(description="picture pixels per latent pixel, one way")
     vae_scaling_factor: float = Field(description="latents = scaling_factor * what the VAE gives")
     prediction_type: Literal["epsilon", "v_prediction", "sample"]

@@ -54,6 +54,8 @@ def test_a_graph_is_the_unet_at_any_size_rank_and_noise(
         ((2, 8, 8, 77), 1, 981.0),
         ((1, 16, 6, 20), 4, 501.0),
         ((3, 4, 10, 1), 17, 1.0),
+        ((1, 15, 7, 20), 4, 501.0),
+        ((2, 1, 2, 77), 4, 501.0),
         ((2, 8, 8, 77), 2, 499.5),
     ):
         feeds, lora = step_inputs(*size, timestep), random_lora(bundle, rank)

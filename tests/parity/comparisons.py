@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from diffusers import UNet2DConditionModel
 from transformers import CLIPTokenizerFast
 
+from exporter.golden import reference_step
 from runtime.bundle import Bundle
 from runtime.golden import golden_feeds
 from runtime.manifest import Graph, UNetVariant
@@ -202,23 +204,30 @@ def webgpu_steps(world: World) -> Iterator[Measured]:
     """
     bundle = Bundle.open(world.tiny)
     feeds, expected = golden_feeds(bundle, bundle.manifest.variant("base"))
+    unet = UNet2DConditionModel.from_pretrained(world.folder / "tiny" / "unet")
+    odd = feeds | {"sample": feeds["sample"][:, :, 1:, 3:]}
+    lora = {name: array for name, array in feeds.items() if ".lora_" in name}
+    steps = {
+        "golden LoRA": (feeds, expected),
+        "golden LoRA, odd size": (odd, reference_step(unet, odd, lora)),
+    }
     jobs: list[Job] = [
         {
             "kind": "step",
-            "id": f"{provider} {attention}",
+            "id": f"{provider} {attention}, {step}",
             "provider": provider,
             "compute": "fp32",
             "attention": attention,
-            "inputs": "golden.safetensors",
+            "inputs": f"{step}.safetensors",
         }
         for provider, attention in (("jsep", "fused"), ("jsep", "plain"), ("webgpu", "plain"))
+        for step in steps
     ]
-    inputs = {"golden.safetensors": feeds}
+    inputs = {f"{step}.safetensors": feeds for step, (feeds, _) in steps.items()}
     for key, (_, outputs) in run_jobs(world.tiny, jobs, inputs, webgpu=True).items():
-        error = relative_error(outputs["out_sample"], expected)
-        yield Measured(
-            "step fp32", f"WebGPU (SwiftShader), {key}", "tiny model, golden LoRA", error
-        )
+        where, step = key.split(", ", 1)
+        error = relative_error(outputs["out_sample"], steps[step][1])
+        yield Measured("step fp32", f"WebGPU (SwiftShader), {where}", f"tiny model, {step}", error)
 
 
 def external_and_merged(world: World) -> Iterator[Measured]:

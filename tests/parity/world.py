@@ -21,7 +21,12 @@ LORAS = {name: MODELS / "loras" / f"{name}.safetensors" for name in ("miyazaki",
 MERGED_STRENGTH = 0.8
 PROMPT = "a castle, clouds, green hills, day"
 NEGATIVE = "night"
-NOISE_LEVELS = {"high noise": 951.0, "middle noise": 501.0, "low noise": 51.0}
+# Name of a step -> timestep, and how many rows and columns more than usual its latent has.
+STEPS = {
+    "high noise": (951.0, (0, 0)),
+    "middle noise, odd size": (501.0, (-1, 3)),
+    "low noise": (51.0, (0, 0)),
+}
 # What is switched on in the steps and pictures that are compared.
 STYLES: dict[str, dict[str, float]] = {
     "no style": {},
@@ -90,16 +95,18 @@ class World:
 
     @cached_property
     def steps(self) -> dict[str, dict[str, np.ndarray]]:
-        """Noise level -> UNet inputs for a guided step."""
+        """Name -> UNet inputs for a guided step."""
         states = self.reference.embeddings(PROMPT, NEGATIVE)
         size = self.pipeline.bundle.manifest.model.sample_size
         channels = self.pipeline.bundle.manifest.model.latent_channels
         generator = torch.Generator().manual_seed(7)
         return {
-            level: {
-                "sample": torch.randn((2, channels, size, size), generator=generator).numpy(),
+            name: {
+                "sample": torch.randn(
+                    (2, channels, size + taller, size + wider), generator=generator
+                ).numpy(),
                 "timestep": np.array([timestep], np.float32),
                 "encoder_hidden_states": states,
             }
-            for level, timestep in NOISE_LEVELS.items()
+            for name, (timestep, (taller, wider)) in STEPS.items()
         }

@@ -120,7 +120,7 @@ export interface Model {
   in_channels: number;
   latent_channels: number;
   /**
-   * latent heights and widths the UNet can halve
+   * of which latent heights and widths are multiples
    */
   latent_multiple: number;
   /**
