@@ -97,8 +97,8 @@ describe("hostile files", () => {
     await expect(readText(file, "parameters")).rejects.toThrow(reason);
   });
 
-  test("a million empty chunks end", async () => {
-    const many = Buffer.concat(Array.from({ length: 1_000_000 }, () => chunk("aaAa")));
+  test("chunks without an end in sight end", async () => {
+    const many = Buffer.concat(Array.from({ length: 100_001 }, () => chunk("aaAa")));
     await expect(readText(png(header, many, end), "parameters")).rejects.toThrow(/100000 chunks/);
   });
 
