@@ -13,6 +13,7 @@ import {
   type Settings,
   type StyleSetting,
   settingsFor,
+  writtenStrength,
 } from "./settings";
 import { styleCalled } from "./tags";
 
@@ -128,7 +129,7 @@ function stylesIn(text: string | null, known: readonly Style[], first: Settings)
       if (name) missing.push(name);
       continue;
     }
-    const [strength, te] = strengths.map((part) => insideOf(style, part));
+    const [strength, te] = strengths.map(strengthIn);
     const chosen: StyleSetting = { ...was, on: true };
     if (strength !== undefined) chosen.strength = strength;
     if (te !== undefined) chosen.te = te;
@@ -137,8 +138,7 @@ function stylesIn(text: string | null, known: readonly Style[], first: Settings)
   return { styles, missing };
 }
 
-function insideOf({ strength }: Style, text: string): number | undefined {
-  const { min = 0, max = 1.5 } = strength ?? {};
+function strengthIn(text: string): number | undefined {
   const value = text === "" ? Number.NaN : Number(text);
-  return Number.isFinite(value) ? Math.min(max, Math.max(min, value)) : undefined;
+  return Number.isFinite(value) ? writtenStrength(value) : undefined;
 }

@@ -10,6 +10,7 @@ import {
   type Settings,
   samplerOf,
   setStrength,
+  strengthRange,
   stylesOn,
 } from "./settings";
 
@@ -65,7 +66,7 @@ export function spanOf(
   manifest: Manifest,
 ): Span {
   if (kind === "strength") {
-    const { min = 0, max = 1.5 } = movable(settings, manifest.styles ?? [])[0]?.strength ?? {};
+    const [min, max] = strengthRange(movable(settings, manifest.styles ?? [])[0]);
     return { min, max, step: 0.05, from: min, to: Math.max(min, Math.min(max, 1.2)) };
   }
   if (kind === "steps") {

@@ -14,6 +14,7 @@ import {
   type StyleSetting,
   settingsFor,
   stylesOn,
+  writtenStrength,
 } from "./settings";
 import { styleCalled } from "./tags";
 
@@ -94,11 +95,9 @@ export function openRecipe(text: string, manifest: Manifest, now: Settings): Ope
       missing.push(name || path);
       continue;
     }
-    const { min = 0, max = 1.5 } = style.strength ?? {};
-    const inside = (value: number) => Math.min(max, Math.max(min, value));
     const te = isRecord(told.te) ? told.te[style.name] : undefined;
-    const chosen: StyleSetting = { ...was, on: true, strength: inside(default_weight) };
-    if (typeof te === "number" && Number.isFinite(te)) chosen.te = inside(te);
+    const chosen: StyleSetting = { ...was, on: true, strength: writtenStrength(default_weight) };
+    if (typeof te === "number" && Number.isFinite(te)) chosen.te = writtenStrength(te);
     styles[style.name] = chosen;
   }
   const settings: Settings = { ...now, styles };

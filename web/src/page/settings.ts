@@ -45,12 +45,25 @@ export const maxGuidance = 30;
 export const maxCacheInterval = 4;
 export const maxClipSkip = 11;
 
+/** Beyond it, either way, there is no picture any more. */
+const mostStrength = 10;
+
 const wanted = { sampler: "ddim", style: "miyazaki" };
 
 /** The strength a style starts at: what the bundle says, or what it was merged at. */
 export function initialStrength(style: Style): number {
   if (style.kind === "merged") return style.merged_strength ?? 1;
   return style.strength?.default ?? 0.8;
+}
+
+/** A strength that somebody wrote, which may be more than the slider's maker had in mind. */
+export const writtenStrength = (value: number) =>
+  Math.min(mostStrength, Math.max(-mostStrength, value));
+
+/** The ends of a style's slider: as its maker says, or further where `reached` is. */
+export function strengthRange(style: Style | undefined, ...reached: number[]): [number, number] {
+  const { min = 0, max = 1.5 } = style?.strength ?? {};
+  return [Math.min(min, ...reached), Math.max(max, ...reached)];
 }
 
 export function samplerOf(manifest: Manifest, name: string): Sampler | undefined {

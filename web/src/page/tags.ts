@@ -4,7 +4,13 @@ import type { Style } from "../bundle/manifest.gen";
 import { changes } from "../engine/manifest";
 import { EngineProblem } from "../engine/problems";
 import { type TaggedStyle, takeTags } from "../engine/tags";
-import { type Settings, type StyleSetting, setStrength, toggleStyle } from "./settings";
+import {
+  type Settings,
+  type StyleSetting,
+  setStrength,
+  toggleStyle,
+  writtenStrength,
+} from "./settings";
 
 const tag = /<lora:[^<>]+>/g;
 
@@ -35,7 +41,7 @@ export function followTags(settings: Settings, styles: readonly Style[]): Tagged
   let next = { ...settings, prompt: prompt.trim() && prompt };
   for (const [style, { unet, te }] of found) {
     if (!next.styles[style.name]?.on) next = toggleStyle(next, styles, style.name);
-    if (style.kind === "external") next = setStrength(next, style.name, within(style, unet, te));
+    if (style.kind === "external") next = setStrength(next, style.name, tagged(style, unet, te));
   }
   return { settings: next, moved: [...found.keys()] };
 }
@@ -74,9 +80,7 @@ function readTag(text: string): TaggedStyle | undefined {
   }
 }
 
-function within(style: Style, unet: number, te: number): Partial<StyleSetting> {
-  const { min = 0, max = 1.5 } = style.strength ?? {};
-  const inside = (strength: number) => Math.min(max, Math.max(min, strength));
+function tagged(style: Style, unet: number, te: number): Partial<StyleSetting> {
   const apart = unet !== te && changes(style, "text_encoder");
-  return { strength: inside(unet), ...(apart && { te: inside(te) }) };
+  return { strength: writtenStrength(unet), ...(apart && { te: writtenStrength(te) }) };
 }

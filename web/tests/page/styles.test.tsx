@@ -116,8 +116,9 @@ describe("tags in the prompt", () => {
     await page.user.click(byId("prompt"));
     await page.user.paste("a lake, <lora:gothic:0.4>, <lora:Miyazaki:9> fog");
     expect(value("prompt")).toBe("a lake, fog");
-    expect([strength("gothic"), strength("miyazaki")]).toEqual(["0.4", "1.5"]);
-    expect(byId("note").textContent).toContain("Miyazaki 1.5");
+    expect([strength("gothic"), strength("miyazaki")]).toEqual(["0.4", "9"]);
+    expect(byId("strength-miyazaki").getAttribute("aria-valuemax")).toBe("9");
+    expect(byId("note").textContent).toContain("Miyazaki 9");
   });
 
   test("that nobody knows are shown, and not sent", async () => {

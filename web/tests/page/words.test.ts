@@ -59,7 +59,7 @@ describe("an address", () => {
       clipSkip: 11,
       guidanceRange: [0, 1],
       cacheInterval: 1,
-      styles: { miyazaki: { on: true, strength: 1.5 }, gothic: { on: true, strength: 0.8 } },
+      styles: { miyazaki: { on: true, strength: 10 }, gothic: { on: true, strength: 0.8 } },
     });
     expect(found?.settings.prompt).toHaveLength(4000);
   });
@@ -79,12 +79,12 @@ describe("a recipe", () => {
     expect(recipeFor(mixed, styles, about)).toEqual(file);
   });
 
-  test("leaves alone what it does not say, and keeps to what sliders allow", () => {
+  test("leaves alone what it does not say, and asks for more than a slider has", () => {
     const text =
       '{"pack_name": "x", "loras": [{"path": "a/Gothic.safetensors", "default_weight": 9}]}';
     const { settings } = openRecipe(text, manifest, mixed);
     expect(settings.prompt).toBe(mixed.prompt);
-    expect(settings.styles.gothic).toEqual({ on: true, strength: 1.5 });
+    expect(settings.styles.gothic).toEqual({ on: true, strength: 9 });
     expect(settings.styles.ink?.on).toBe(false);
   });
 

@@ -1,9 +1,10 @@
 import * as Slider from "@radix-ui/react-slider";
+import { useRef } from "react";
 import { useTranslation } from "react-i18next";
 import type { Style } from "../../bundle/manifest.gen";
 import { changes } from "../../engine/manifest";
 import { formatStrength } from "../format";
-import { type StyleSetting, textStrength } from "../settings";
+import { type StyleSetting, strengthRange, textStrength } from "../settings";
 import { NumberField } from "./NumberField";
 
 const step = 0.05;
@@ -24,6 +25,11 @@ export function StrengthRow({
   const { t } = useTranslation();
   const { name, title } = style;
   const { strength } = setting;
+  const te = textStrength(style, setting);
+  // It does not shrink again under the finger that comes back from afar.
+  const reached = useRef<number[]>([]);
+  const [min, max] = strengthRange(style, strength, te, ...reached.current);
+  reached.current = [min, max];
   if (style.kind === "merged") {
     return (
       <div className="strength">
@@ -33,8 +39,6 @@ export function StrengthRow({
       </div>
     );
   }
-  const { min = 0, max = 1.5 } = style.strength ?? {};
-  const te = textStrength(style, setting);
   return (
     <div className="strength" style={colour ? { ["--own" as string]: colour } : undefined}>
       <StrengthSlider
