@@ -4,7 +4,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from exporter.progress import silent
 from runtime.manifest import Dtype
 from runtime.tensors import write_tensors
 from tests.tiny import random_lora, tiny_pipeline
+from tests.tracing import traced_once
 
 LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "net.0.proj", "net.2")
 MERGED_STRENGTH = 0.8
@@ -34,6 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)  # faster for tiny models, much faster on a busy machine
     for line in THIRD_PARTY_WARNINGS:
         config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_trace() -> Iterator[None]:
+    """A model is traced once in a process, however often it is exported."""
+    with traced_once():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def test_a_merged_style_and_webp(client: httpx.Client) -> None:
     [
         ({"steps": 51}, "invalid-request", "51 steps are too many - ask for 50"),
         ({"width": 512}, "invalid-request", "512x64 pixels - stay within 256x256"),
-        ({"width": 100}, "brushlet-error", "100x64 pixels - make both sides multiples of 16"),
+        ({"width": 100}, "brushlet-error", "100x64 pixels - make both sides multiples of 8"),
         ({"sampler": "plms"}, "brushlet-error", "no sampler 'plms'"),
         ({"guidance_range": [0.8, 0.2]}, "brushlet-error", "two fractions of the run"),
         ({"styles": [{"name": "nobody", "strength": 1}]}, "brushlet-error", "no style 'nobody'"),
