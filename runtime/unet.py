@@ -92,7 +92,8 @@ class UNet:
             cache: of the run, where not every call is to be whole.
 
         Raises:
-            BrushletError: a size that the UNet cannot halve, or a cache on an older bundle.
+            BrushletError: other channels than the UNet's; on an older bundle a size that it cannot
+                halve, or a cache.
         """
         feeds: dict[str, Array] = {"sample": sample, "timestep": np.array([timestep], np.float32)}
         try:
@@ -102,7 +103,7 @@ class UNet:
             raise
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             what = f"the UNet cannot take latents of the shape {list(sample.shape)} ({error})"
-            raise BrushletError(what, todo="choose another picture size") from error
+            raise BrushletError(what, todo="choose another picture size, or export again") from error
         return np.asarray(out.numpy(), np.float32)
 
     def _run(self, feeds: dict[str, OrtValue], prepared: Prepared, cache: Cache | None) -> OrtValue:

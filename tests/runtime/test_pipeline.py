@@ -150,7 +150,7 @@ def test_strength_zero_is_the_base(style: str, pipeline: Pipeline) -> None:
 def test_sizes_are_width_and_height(pipeline: Pipeline) -> None:
     picture = pipeline.generate(PROMPT, steps=1, size=(104, 72))
     assert picture.image.size == (104, 72)
-    assert picture.latents.shape == (1, 4, 8, 12)
+    assert picture.latents.shape == (1, 4, 9, 13)
 
 
 def test_steps_are_reported(pipeline: Pipeline) -> None:
