@@ -103,7 +103,8 @@ class UNet:
             raise
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             what = f"the UNet cannot take latents of the shape {list(sample.shape)} ({error})"
-            raise BrushletError(what, todo="choose another picture size, or export again") from error
+            todo = "choose another picture size, or export the bundle again"
+            raise BrushletError(what, todo=todo) from error
         return np.asarray(out.numpy(), np.float32)
 
     def _run(self, feeds: dict[str, OrtValue], prepared: Prepared, cache: Cache | None) -> OrtValue:
