@@ -49,7 +49,7 @@ _SUFFIXES: dict[SlottedModel, str] = {"unet": SUFFIX, "text_encoder": f".text_en
 _SLOTS: dict[SlottedModel, str] = {"unet": "slots.json", "text_encoder": "slots.text_encoder.json"}
 _CHECK = "check.onnx"
 _VERSION = 1  # of adapter and model, which onnxruntime stores and does not compare
-_SIZE = (32, 16)  # latent pixels of the check; not square, and halved by every UNet in use
+_SIZE = (31, 18)  # latent pixels of the check; not square, and not to be halved
 _TOKENS = 77
 
 

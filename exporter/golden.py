@@ -25,6 +25,7 @@ _LARGEST = 16  # latent pixels a side: a browser checks itself in well under a s
 # Fractions of the training timesteps: the first step of a run, its middle, its last.
 _NOISE_LEVELS = {"high noise": 0.98, "middle noise": 0.5, "low noise": 0.02}
 GOLDEN_LEVEL = "middle noise"  # the step a bundle carries; the gate measures the others too
+_ODD_LEVEL = "high noise"  # of a size that no level of the UNet can halve
 
 Feeds = dict[str, Float32]
 
@@ -40,12 +41,13 @@ def golden_inputs(config: Mapping[str, Any], num_train_timesteps: int) -> dict[s
     width = height // 2 // factor * factor or height
     generator = Generator(_INPUT_SEED)
     sample = generator.randn((2, config["in_channels"], height, width))
+    odd = np.ascontiguousarray(sample[:, :, : max(height - 1, 1), : max(width - 1, 1)])
     context = generator.randn((2, TOKENS, config["cross_attention_dim"]))
     cond = config.get("time_cond_proj_dim")
     guidance = {"timestep_cond": np.sin(generator.randn((2, cond)))} if cond else {}
     return {
         level: {
-            "sample": sample,
+            "sample": odd if level == _ODD_LEVEL else sample,
             "timestep": np.array([int(share * num_train_timesteps)], np.float32),
             "encoder_hidden_states": context,
             **guidance,

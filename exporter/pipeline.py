@@ -93,8 +93,11 @@ def load_text_encoder(base: Path) -> Any:
     return text_encoder
 
 
+_BLOCKS = {"CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"}
+
+
 def _check_inputs(pipeline: Any, base: Path) -> None:
-    """Refuses UNets with inputs beside those of Stable Diffusion 1.x and 2.x."""
+    """Refuses UNets with inputs or blocks beside those of Stable Diffusion 1.x and 2.x."""
     unet, latents = pipeline.unet.config, pipeline.vae.config.latent_channels
     fault = ""
     if unet.addition_embed_type or unet.class_embed_type:  # SDXL; the x4 upscaler
@@ -102,6 +105,8 @@ def _check_inputs(pipeline: Any, base: Path) -> None:
         fault = f"its UNet takes another condition ({kind})"
     elif unet.in_channels not in (latents, 2 * latents + 1):  # depth, pix2pix
         fault = f"its UNet takes {unet.in_channels} channels where the VAE has {latents}"
+    elif strange := set(unet.down_block_types + unet.up_block_types) - _BLOCKS:
+        fault = f"its UNet has blocks that are not exported ({', '.join(sorted(strange))})"
     if fault:
         todo = "use a Stable Diffusion 1.x or 2.x base for pictures from text, or for inpainting"
         raise BadFile(fault, where=str(base), todo=todo)

@@ -92,8 +92,10 @@ def trace(unet: UNet2DConditionModel, slot_set: SlotSet, quantised: bool = False
     """
     slotted = SlottedUNet(_twin(unet), slot_set, quantised).eval()
     config: Any = unet.config
-    factor = 2 ** (len(config.block_out_channels) - 1)  # picture sizes the down path can halve
-    batch = torch.export.Dim("batch", max=63)  # diffusers' Upsample2D branches at 64
+    factor = 2 ** (
+        len(config.block_out_channels) - 1
+    )  # keeps the traced sizes apart at every level
+    batch = torch.export.Dim("batch", max=63)  # diffusers branches at 64
     height, width, tokens, rank = map(torch.export.Dim, ("height", "width", "tokens", "rank"))
     # Sizes that differ from one another and from every width, so that none is taken for another.
     size = factor * 6, factor * 10
@@ -136,7 +138,7 @@ def trace(unet: UNet2DConditionModel, slot_set: SlotSet, quantised: bool = False
         (graph.inputs[0], config.in_channels),
         (graph.outputs[0], config.out_channels),
         (graph.outputs[1], graph.outputs[1].shape[1]),  # type: ignore[index]
-    ):  # torch would write `2*height`
+    ):  # by the names of the contract, whatever torch calls them
         value.shape = ir.Shape(["batch", channels, "height", "width"])
     initializers = list(graph.initializers.values())
     # `unet.mid_block...to_q.base.weight` -> the module path that diffusers knows

@@ -84,7 +84,7 @@ def generate(
     sampler: Annotated[
         str | None, typer.Option(help="default: what the base advises, else the bundle's first")
     ] = None,
-    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels")] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels, multiples of 8")] = None,
     clip_skip: Annotated[
         int, typer.Option(help="text encoder layers left out at the end; A1111's number less 1")
     ] = 0,

@@ -79,8 +79,12 @@ class DrawRequest(BaseModel):
         default=0, ge=0, description="layers of the text encoder left out at its end"
     )
     sampler: str | None = Field(default=None, description="default: the base's")
-    width: int | None = Field(default=None, ge=1, description="in pixels; default: the base's")
-    height: int | None = Field(default=None, ge=1, description="in pixels; default: the base's")
+    width: int | None = Field(
+        default=None, ge=1, description="in pixels, a multiple of 8; default: the base's"
+    )
+    height: int | None = Field(
+        default=None, ge=1, description="in pixels, a multiple of 8; default: the base's"
+    )
 
 
 class Painter(Pipeline):

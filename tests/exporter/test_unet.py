@@ -94,7 +94,7 @@ def test_every_slot_set_is_the_unet_with_its_lora(
     bundle = Bundle.open(tmp_path / "dist")
     shapes = slot_shapes(tiny_unet, slot_set)
     assert [slot.name for slot in bundle.slot_table().slots] == list(shapes)
-    feeds, lora = step_inputs(1, 16, 6, 20, 501.0), random_lora(bundle, 5)
+    feeds, lora = step_inputs(1, 15, 7, 20, 501.0), random_lora(bundle, 5)
     variant = bundle.manifest.variant("base")
     for graph in variant.graphs:
         output = UNet(bundle, variant, graph=graph).step(feeds | lora)

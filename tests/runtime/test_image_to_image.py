@@ -13,7 +13,7 @@ from runtime.pipeline import Pipeline
 from tests.parity.reference import SCHEDULERS, Reference, psnr, relative_error
 
 PROMPT = "a castle, clouds"
-SIZE = (96, 64)
+SIZE = (104, 72)
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ export interface PictureWish {
   cacheInterval?: number;
   /** A name in `manifest.samplers`. */
   sampler?: string;
-  /** Pixels; multiples of what the model can halve. */
+  /** Pixels; multiples of 8, in bundles of older exporters of more. */
   width?: number;
   height?: number;
   /** How many pictures: picture i has the seed plus i, and is the one that is made alone with it. */

@@ -66,7 +66,11 @@ export function spanOf(
   manifest: Manifest,
 ): Span {
   if (kind === "strength") {
-    const [min, max] = strengthRange(movable(settings, manifest.styles ?? [])[0]);
+    const style = movable(settings, manifest.styles ?? [])[0];
+    const [min, max] = strengthRange(
+      style,
+      ...(style ? [settings.styles[style.name]?.strength ?? 0] : []),
+    );
     return { min, max, step: 0.05, from: min, to: Math.max(min, Math.min(max, 1.2)) };
   }
   if (kind === "steps") {

@@ -41,8 +41,8 @@ export interface Settings {
 /** Seeds of MT19937 are 32 bits wide. */
 export const maxSeed = 0xffff_ffff;
 export const maxGuidance = 30;
-/** CLIP's text encoders have 12 layers and more; smaller ones say so when they are asked. */
 export const maxCacheInterval = 4;
+/** CLIP's text encoders have 12 layers and more; smaller ones say so when they are asked. */
 export const maxClipSkip = 11;
 
 /** Beyond it, either way, there is no picture any more. */

@@ -22,8 +22,7 @@ export interface Tagged {
 }
 
 /**
- * Takes the tags of known styles out of `settings.prompt` and sets their sliders, within what these
- * allow. Tags of others stay where the artist sees them; `promptToSend` leaves them out.
+ * Takes the tags of known styles out of `settings.prompt` and sets their sliders. Tags of others stay where the artist sees them; `promptToSend` leaves them out.
  */
 export function followTags(settings: Settings, styles: readonly Style[]): Tagged {
   const found = new Map<Style, TaggedStyle>();

@@ -153,7 +153,7 @@ describe("the slot for trigger words", () => {
 describe("shapes", () => {
   const model = { ...manifest.model, sample_size: 64, latent_multiple: 8 };
 
-  test("are multiples that the model can halve, and about as large as it was trained on", () => {
+  test("are multiples of the model, and about as large as it was trained on", () => {
     for (const { width, height } of shapesOf(model)) {
       expect([width % 64, height % 64]).toEqual([0, 0]);
       expect(Math.abs((width * height) / 512 ** 2 - 1)).toBeLessThan(0.15);

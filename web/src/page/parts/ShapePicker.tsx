@@ -17,7 +17,11 @@ export function ShapePicker({
 }) {
   const { t } = useTranslation();
   const group = useId();
-  const shapes = shapesOf(model);
+  const { width, height } = settings;
+  const usual = shapesOf(model);
+  // A link, a recipe or a picture may ask for another size; it is shown, and kept, as one more.
+  const known = usual.some((shape) => shape.width === width && shape.height === height);
+  const shapes = known ? usual : [...usual, { name: "other" as const, width, height }];
   return (
     <fieldset className="shapes">
       <legend className="hint">{t("settings.shape")}</legend>
