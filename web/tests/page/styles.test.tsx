@@ -341,6 +341,17 @@ describe("the address", () => {
     expect(address.hash).toBe(before);
   });
 
+  test("may ask for a size that is no usual shape, which is shown as one more", async () => {
+    const { user } = await open(fakeServices(bundle()), bar("#size=136x152"));
+    const other = byId("shape-other") as HTMLInputElement;
+    expect([other.checked, other.getAttribute("aria-label")]).toEqual([
+      true,
+      "Another size, 136 × 152",
+    ]);
+    await user.click(byId("shape-square"));
+    expect(screen.queryByTestId("shape-other")).toBeNull();
+  });
+
   test("stays empty until something is chosen", async () => {
     const address = bar();
     await open(fakeServices(bundle()), address);
