@@ -59,7 +59,9 @@ def test_endpoints_exist_and_all_are_named(name: str) -> None:
     assert named == paths
 
 
-@pytest.mark.parametrize("name", [*READMES, "ARCHITECTURE.md", "models/README.md"])
+@pytest.mark.parametrize(
+    "name", [*READMES, "ARCHITECTURE.md", "docs/decisions.md", "docs/engine.md", "models/README.md"]
+)
 def test_links_lead_somewhere(name: str) -> None:
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text_of(name)):
         assert ((ROOT / name).parent / link).exists(), link

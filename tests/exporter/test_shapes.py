@@ -12,10 +12,11 @@ import pytest
 from runtime.bundle import Bundle
 from tests.exporter.test_graphs import all_models, load, unet_graph
 
-# Two runs that have no size in common.
+# Runs that have no size in common; the last one's heights and widths are halved to odd ones.
 RUNS = [
     {"batch": 2, "height": 8, "width": 16, "tokens": 7, "rank": 3},
     {"batch": 3, "height": 24, "width": 32, "tokens": 5, "rank": 1},
+    {"batch": 1, "height": 9, "width": 13, "tokens": 4, "rank": 2},
 ]
 PREFIXES = re.compile("(latent|sample)_")
 NUMPY = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}

@@ -1,6 +1,7 @@
 """Every comparison under the promises, for pytest and for `make parity`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from tests.parity.text_kinds import text_kinds
 from tests.parity.words import words
 from tests.parity.world import (
     LORAS,
+    MERGED,
     MERGED_STRENGTH,
     MODELS,
     NEGATIVE,
@@ -48,6 +50,14 @@ SIZES = [16, 17, 31, 1024, 4096, 4099]
 WASM = {"WASM, 1 thread": 1, "WASM, 2 threads": 2}
 STEPS = 20
 GUIDANCE = 4.0
+
+
+class Wanted(NamedTuple):
+    """A picture; `size` is its width and height in pixels."""
+
+    sampler: str
+    styles: dict[str, float]
+    size: tuple[int, int] = (128, 128)
 
 
 def tokens(world: World) -> Iterator[Measured]:
@@ -257,31 +267,30 @@ def text_encoder_loras(world: World) -> Iterator[Measured]:
 
 
 def pictures(world: World) -> Iterator[Measured]:
-    """20-step pictures: every sampler with a style; none, two styles and a merged one with DDIM."""
-    wanted: list[tuple[str, dict[str, float]]] = [
-        (name, STYLES["miyazaki 0.8"]) for name in SCHEDULERS
-    ]
-    wanted += [("ddim", {}), ("ddim", STYLES["miyazaki 0.7 + gothic 0.5"])]
-    wanted.append(("ddim", {"miyazaki-merged": MERGED_STRENGTH}))
+    """20-step pictures: every sampler with a style; DDIM without, with two, merged, of odd size."""
+    one, two = STYLES["miyazaki 0.8"], STYLES["miyazaki 0.7 + gothic 0.5"]
+    wanted = [Wanted(name, one) for name in SCHEDULERS]
+    wanted += [Wanted("ddim", {}), Wanted("ddim", two), Wanted("ddim", MERGED)]
+    wanted.append(Wanted("ddim", one, size=(152, 120)))
     yield from _pictures(world, world.pipeline, "picture fp32", wanted)
 
 
 def half_pictures(world: World) -> Iterator[Measured]:
     """20-step pictures of the graphs that compute in fp16, natively: WASM has no such kernels."""
-    wanted: list[tuple[str, dict[str, float]]] = [
-        ("ddim", {}),
-        ("ddim", STYLES["miyazaki 0.7 + gothic 0.5"]),
-        ("euler_ancestral", {"miyazaki-merged": MERGED_STRENGTH}),
+    wanted = [
+        Wanted("ddim", {}),
+        Wanted("ddim", STYLES["miyazaki 0.7 + gothic 0.5"]),
+        Wanted("euler_ancestral", MERGED),
     ]
     yield from _pictures(world, world.half, "picture fp16", wanted, browser=False)
 
 
 def quantised_pictures(world: World) -> Iterator[Measured]:
     """20-step pictures from weights in 8 bits, against diffusers with the base's own."""
-    wanted: list[tuple[str, dict[str, float]]] = [
-        (sampler, strengths)
+    wanted = [
+        Wanted(sampler, styles)
         for sampler in ("ddim", "euler_ancestral")
-        for strengths in ({}, STYLES["miyazaki 0.8"], {"miyazaki-merged": MERGED_STRENGTH})
+        for styles in ({}, STYLES["miyazaki 0.8"], MERGED)
     ]
     yield from _pictures(world, world.quantised, "picture q8", wanted)
 
@@ -290,27 +299,35 @@ def _pictures(
     world: World,
     pipeline: Pipeline,
     promise: str,
-    wanted: Sequence[tuple[str, dict[str, float]]],
+    wanted: Sequence[Wanted],
     browser: bool = True,
 ) -> Iterator[Measured]:
     """Pictures of each sampler and styles, the number in the list as the seed."""
-    merged = {"miyazaki-merged": MERGED_STRENGTH}
     states = world.reference.embeddings(PROMPT, NEGATIVE)
     inputs = {
         "text.safetensors": {"negative_prompt_embeds": states[:1], "prompt_embeds": states[1:]}
     }
-    size = pipeline.bundle.manifest.model.sample_size
+    model = pipeline.bundle.manifest.model
+    usual = model.sample_size * model.vae_scale
     jobs: list[Job] = []
     expected: dict[str, tuple[str, np.ndarray]] = {}
-    for seed, (sampler, strengths) in enumerate(wanted):
-        theirs = {"miyazaki": MERGED_STRENGTH} if strengths == merged else strengths
-        settings = {"seed": seed, "steps": STEPS, "guidance_scale": GUIDANCE, "sampler": sampler}
+    for seed, (sampler, styles, (width, height)) in enumerate(wanted):
+        theirs = {"miyazaki": MERGED_STRENGTH} if styles == MERGED else styles
+        settings = {
+            "seed": seed,
+            "steps": STEPS,
+            "guidance_scale": GUIDANCE,
+            "sampler": sampler,
+            "size": (width, height),
+        }
         _, pixels = world.reference.picture(
             PROMPT, negative_prompt=NEGATIVE, strengths=theirs, **settings
         )
-        styles = " + ".join(f"{name} {strength}" for name, strength in strengths.items())
-        what = f"{sampler}, {styles or 'no style'}"
-        picture = pipeline.generate(PROMPT, negative_prompt=NEGATIVE, styles=strengths, **settings)
+        named = " + ".join(f"{name} {strength}" for name, strength in styles.items())
+        what = f"{sampler}, {named or 'no style'}"
+        if (width, height) != (usual, usual):
+            what += f", {width}x{height}"
+        picture = pipeline.generate(PROMPT, negative_prompt=NEGATIVE, styles=styles, **settings)
         yield Measured(promise, "onnxruntime", what, _picture_psnr(world, picture.latents, pixels))
         job = {
             "kind": "denoise",
@@ -318,13 +335,13 @@ def _pictures(
             "inputs": "text.safetensors",
             "providers": [{"provider": "wasm", "compute": "fp32", "threads": 2}],
             "request": {
-                "styles": [{"name": name, "strength": s} for name, s in strengths.items()],
+                "styles": [{"name": name, "strength": s} for name, s in styles.items()],
                 "seed": seed,
                 "steps": STEPS,
                 "guidanceScale": GUIDANCE,
                 "sampler": sampler,
-                "height": size,
-                "width": size,
+                "height": height // model.vae_scale,
+                "width": width // model.vae_scale,
             },
         }
         jobs.append(job)

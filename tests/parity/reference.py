@@ -94,25 +94,32 @@ class Reference:
         sampler: str,
         strengths: Mapping[str, float],
         clip_skip: int | None = None,
+        size: tuple[int | None, int | None] = (None, None),
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Latents `[1, C, h, w]` and pixels `[H, W, 3]` in 0..1 of a whole run."""
+        """Latents `[1, C, h, w]` and pixels `[H, W, 3]` in 0..1 of a whole run; `size` is W, H."""
         kind, options = SCHEDULERS[sampler]
         self.pipeline.scheduler = kind.from_config(self.scheduler_config, **options)
         self.style(strengths)
-        call = {
-            "prompt": prompt,
-            "negative_prompt": negative_prompt,
-            "num_inference_steps": steps,
-            "guidance_scale": guidance_scale,
-            "clip_skip": clip_skip,
-        }
         latents = self.pipeline(
-            **call, generator=torch.Generator().manual_seed(seed), output_type="latent"
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            num_inference_steps=steps,
+            guidance_scale=guidance_scale,
+            clip_skip=clip_skip,
+            height=size[1],
+            width=size[0],
+            generator=torch.Generator().manual_seed(seed),
+            output_type="latent",
         ).images
-        pixels = self.pipeline(
-            **call, generator=torch.Generator().manual_seed(seed), output_type="np"
-        ).images[0]
-        return latents.numpy(), pixels
+        return latents.numpy(), self.decode(latents)
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> np.ndarray:
+        """`[1, C, h, w]` -> pixels `[H, W, 3]` in 0..1."""
+        vae = self.pipeline.vae
+        pictures = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+        out: np.ndarray = self.pipeline.image_processor.postprocess(pictures, output_type="np")[0]
+        return out
 
 
 @torch.no_grad()

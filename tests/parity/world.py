@@ -34,6 +34,8 @@ STYLES: dict[str, dict[str, float]] = {
     "miyazaki -0.5": {"miyazaki": -0.5},
     "miyazaki 0.7 + gothic 0.5": {"miyazaki": 0.7, "gothic": 0.5},
 }
+# What is switched on for the merged variant: the LoRA is in its weights.
+MERGED = {"miyazaki-merged": MERGED_STRENGTH}
 
 
 class HalfPipeline(Pipeline):
