@@ -22,7 +22,8 @@ from exporter.pipeline import load_pipeline, load_unet
 from exporter.preview import latent_rgb
 from exporter.progress import Advance, Step
 from exporter.quantisation import BITS
-from exporter.samplers import MAX_STEPS, RECIPES, sampler_tables
+from exporter.sampler_cache import sampler_tables
+from exporter.samplers import MAX_STEPS, RECIPES
 from exporter.shards import Shards
 from exporter.sinusoid import guidance_frequencies
 from exporter.slots import SlotSet, aliases, make_slots
@@ -169,7 +170,7 @@ def _measure_part(pipeline: Any, name: str, part: Part, stage: Stage) -> Parity:
 
 def _sampler(name: str, config: Mapping[str, Any], stage: Stage, advance: Advance) -> Sampler:
     recipe = RECIPES[name]
-    tables = sampler_tables(name, config, on_table=advance)
+    tables = sampler_tables(name, config, advance)
     return Sampler(
         name=name,
         title=recipe.title,

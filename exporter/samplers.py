@@ -6,7 +6,6 @@ the next latent. They are rewritten as short sums over what is at hand (`_LOCAL`
 over the whole past would hold 2n terms.
 """
 
-import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,8 +30,6 @@ _EXACT = 1e-9  # largest deviation of a rewritten row from the run, over float64
 _LARGEST = 100.0  # a row with larger weights would cancel digits in float32
 _NOTHING = 1e-14  # a smaller weight is the solver's rounding
 _DIGITS = 12  # of a weight; latents are float32, which has seven
-
-_KNOWN: dict[tuple[str, str, int], SamplerTable] = {}
 
 
 @dataclass(frozen=True)
@@ -97,17 +94,7 @@ def sampler_tables(
 
 
 def sampler_table(name: str, config: Mapping[str, Any], steps: int) -> SamplerTable:
-    """The run of `steps` model calls; raises as `sampler_tables`.
-
-    Remembered by name, schedule and steps: few schedules are shared by all bases there are.
-    """
-    key = name, json.dumps(dict(config), sort_keys=True, default=repr), steps
-    if key not in _KNOWN:
-        _KNOWN[key] = _table(name, config, steps)
-    return _KNOWN[key]
-
-
-def _table(name: str, config: Mapping[str, Any], steps: int) -> SamplerTable:
+    """The run of `steps` model calls; raises as `sampler_tables`."""
     scheduler = make_scheduler(name, config)
     where = f"{name}, {steps} steps"
     rows: list[SamplerStep] = []

@@ -103,9 +103,14 @@ class UNet:
             raise
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             what = f"the UNet cannot take latents of the shape {list(sample.shape)} ({error})"
-            todo = "choose another picture size, or export the bundle again"
-            raise BrushletError(what, todo=todo) from error
+            raise BrushletError(what, todo=self._advice(sample)) from error
         return np.asarray(out.numpy(), np.float32)
+
+    def _advice(self, sample: Float32) -> str:
+        channels = self._bundle.manifest.model.in_channels
+        if sample.ndim != 4 or sample.shape[1] != channels:
+            return f"it takes [n, {channels}, h, w]"
+        return "choose another picture size, or export the bundle again"
 
     def _run(self, feeds: dict[str, OrtValue], prepared: Prepared, cache: Cache | None) -> OrtValue:
         if cache is None:

@@ -2,6 +2,9 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
+# Tests run side by side, a process for each core. Threads of their own would wait for one another
+# by spinning, in these and in the processes that they start, and take the time of the other tests.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -32,9 +36,24 @@ THIRD_PARTY_WARNINGS = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    torch.set_num_threads(1)  # faster for tiny models, much faster on a busy machine
     for line in THIRD_PARTY_WARNINGS:
         config.addinivalue_line("filterwarnings", line)
+
+
+class OneThread(onnxruntime.SessionOptions):
+    """Options of onnxruntime's sessions, whose threads spin too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.intra_op_num_threads = 1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """In sessions too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxruntime, "SessionOptions", OneThread)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

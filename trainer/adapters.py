@@ -33,6 +33,17 @@ def add_adapters(unet: Any, rank: int, alpha: float, seed: int) -> dict[str, tor
     }
 
 
+def learning_groups(
+    parameters: dict[str, torch.nn.Parameter], lora_plus_ratio: float
+) -> list[dict[str, Any]]:
+    """The optimizer's groups: `lora_A` at `speed` 1 and `lora_B` at `lora_plus_ratio`."""
+    speeds = {".lora_A.": 1.0, ".lora_B.": lora_plus_ratio}
+    return [
+        {"params": [p for name, p in parameters.items() if side in name], "speed": speed}
+        for side, speed in speeds.items()
+    ]
+
+
 def to_kohya(parameters: dict[str, torch.nn.Parameter], alpha: float) -> dict[str, torch.Tensor]:
     """The adapters as fp16 tensors under kohya's names.
 

@@ -60,6 +60,8 @@ class TrainConfig(BaseModel):
     """Pictures a step."""
     learning_rate: float = Field(default=1e-3, gt=0, lt=1)
     """The highest; SD 1.5 wants 1e-4."""
+    lora_plus_ratio: float = Field(default=1, ge=1, le=100)
+    """How many times as fast as `lora_A` `lora_B` learns (LoRA+, arXiv 2402.12354)."""
     warmup_steps: int = Field(default=20, ge=0)
     """Linear rise to `learning_rate`; a cosine brings it back to zero at the last step."""
     weight_decay: float = Field(default=0.01, ge=0)

@@ -104,6 +104,7 @@ def kohya_metadata(trained: Trained, weights_sha256: str) -> dict[str, str]:
         "ss_network_module": "networks.lora",
         "ss_network_dim": config.rank,
         "ss_network_alpha": config.alpha,
+        "ss_network_args": json.dumps({"loraplus_lr_ratio": config.lora_plus_ratio}),
         "ss_output_name": config.name,
         "ss_learning_rate": config.learning_rate,
         "ss_unet_lr": config.learning_rate,

@@ -12,7 +12,7 @@ from rich.console import Console
 from runtime.commands import plain
 from runtime.errors import BrushletError, Cancelled
 from runtime.writing import require_writable
-from trainer.adapters import add_adapters
+from trainer.adapters import add_adapters, learning_groups
 from trainer.base import load_base
 from trainer.batches import batch_at
 from trainer.checkpoint import Checkpoint
@@ -63,7 +63,10 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
     if config.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     adam = torch.optim.AdamW(
-        parameters.values(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+        learning_groups(parameters, config.lora_plus_ratio),
+        config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,
     )
 
     # Resume: everything random is a function of (seed, step), so adapters and moments suffice.
@@ -102,9 +105,9 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
             )
             loss = (weight * error).mean()
 
-            adam.param_groups[0]["lr"] = learning_rate_at(
-                step, config.learning_rate, config.warmup_steps, config.steps
-            )
+            rate = learning_rate_at(step, config.learning_rate, config.warmup_steps, config.steps)
+            for group in adam.param_groups:
+                group["lr"] = rate * group["speed"]
             adam.zero_grad()
             if not torch.isfinite(loss):
                 raise BrushletError(
@@ -141,6 +144,6 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
 # Settings that change what comes out; the others may differ when a training goes on.
 RESULT_SETTINGS = {
     *("resolution", "flip", "rank", "alpha", "steps", "batch_size", "learning_rate"),
-    *("warmup_steps", "weight_decay", "max_grad_norm", "caption_dropout"),
+    *("lora_plus_ratio", "warmup_steps", "weight_decay", "max_grad_norm", "caption_dropout"),
     *("loss_weighting", "min_snr_gamma", "precision", "seed"),
 }

@@ -90,5 +90,5 @@ def test_guidance_leads_away_from_the_negative_prompt(bundle: Bundle, base: UNet
 
 def test_latents_that_the_graph_cannot_take_are_told(bundle: Bundle, base: UNet) -> None:
     sample, states = step()
-    with pytest.raises(BrushletError, match=r"latents of the shape \[2, 3, 8, 8\].*another"):
+    with pytest.raises(BrushletError, match=r"latents of the shape \[2, 3, 8, 8\].*\[n, 4, h, w\]"):
         base.predict(sample[:, :3], 501, prepared(base, bundle, states))

@@ -3,7 +3,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 from rich.console import Console
 
@@ -16,12 +15,6 @@ from trainer.save import Trained
 from trainer.train import train
 
 CAPTIONS = ("my style, a castle, day", "my style, a castle, night", "my style, sea, day")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    """The tiny model is slower with more threads, much slower on a busy machine."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -25,6 +25,19 @@ def test_the_loss_falls_on_a_toy(config_with: MakeConfig) -> None:
     assert last.loss < 0.9 * first.loss  # 1.02 -> 0.75 when this was written
 
 
+def test_lora_plus_lets_lora_b_learn_faster(config_with: MakeConfig) -> None:
+    """AdamW's first step moves every number by the learning rate; `lora_A` waits for `lora_B`."""
+    first = {"learning_rate": 1e-3, "steps": 1, "warmup_steps": 0, "weight_decay": 0}
+    begun = []
+    for ratio in (1, 8):
+        parameters = run(config_with(**first, lora_plus_ratio=ratio)).parameters
+        ends = [p.abs().max().item() for name, p in parameters.items() if ".lora_B." in name]
+        assert ends == pytest.approx([1e-3 * ratio] * len(ends), rel=1e-3)
+        begun.append({name: p for name, p in parameters.items() if ".lora_A." in name})
+    assert begun[0].keys() == begun[1].keys()
+    assert all(torch.equal(one, begun[1][name]) for name, one in begun[0].items())
+
+
 def test_the_same_seed_gives_the_same_file(config_with: MakeConfig, tmp_path: Path) -> None:
     paths = [tmp_path / f"{index}.safetensors" for index in range(3)]
     for path, seed in zip(paths, (0, 0, 1), strict=True):
