@@ -10,7 +10,8 @@ import { EngineProblem, messageOf } from "./problems";
 import { recordOf } from "./records";
 import { SpillingFile } from "./spilling";
 import { prune } from "./storage";
-import type { Choice, Content, PartialFile, Store } from "./store";
+import type { Content, PartialFile, Store } from "./store";
+import type { Choice } from "./stores";
 import { Tally } from "./tally";
 import { transfer } from "./transfer";
 

@@ -46,7 +46,7 @@ import { checkRequest, planStyles, samplerNamed } from "./requests";
 import { warmUp } from "./runtimes";
 import { tableFor } from "./samplers";
 import { isPersisted } from "./storage";
-import { chooseStore } from "./store";
+import { chooseStore } from "./stores";
 import { StyleBook } from "./stylebook";
 import type { TextEncoders } from "./text";
 import { Vae } from "./vae";

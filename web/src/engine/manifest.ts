@@ -6,7 +6,7 @@ import type { OpenedManifest } from "../worker/protocol";
 import type { Files, Work } from "./downloads";
 import { fetchText } from "./fetching";
 import { EngineProblem } from "./problems";
-import { filledStores } from "./store";
+import { filledStores } from "./stores";
 
 const VERSION = 1;
 

@@ -3,7 +3,8 @@
 import { bundleLock, ifFree } from "./locks";
 import { EngineProblem } from "./problems";
 import type { BundleRecord, RecordedFile } from "./records";
-import { filledStores, type Kept, type Store } from "./store";
+import type { Kept, Store } from "./store";
+import { filledStores } from "./stores";
 
 export interface StoredStyle {
   name: string;

@@ -5,7 +5,7 @@ import { Files, startWork } from "../../src/engine/downloads";
 import { openManifest } from "../../src/engine/manifest";
 import { loadRuntime } from "../../src/engine/runtimes";
 import type { Shard } from "../../src/engine/shards";
-import { chooseStore } from "../../src/engine/store";
+import { chooseStore } from "../../src/engine/stores";
 import { UNet } from "../../src/engine/unet";
 
 const at = (path: string) => new URL(path, location.origin).href;
