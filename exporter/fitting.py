@@ -7,7 +7,7 @@ from typing import Literal
 
 from exporter.blend import Mixture
 from exporter.slots import SlotSet, slot_paths
-from runtime.errors import UnmatchedKeys, WrongBase
+from runtime.errors import UnmatchedKeys, WrongBase, listed
 from runtime.lora import BASE_HASH_KEY, LoraFile, match_adapters, match_slots
 from runtime.manifest import SlotTable
 
@@ -73,7 +73,7 @@ def _refuse_slotless(
     needed = next(name for name in _SETS if len(slot_paths(layers, name)) == len(layers))
     raise UnmatchedKeys(
         f"{len(without)} of {len(file.modules)} modules adapt layers without a slot in a base of"
-        f" SLOTS={tables[0].slot_set}: {', '.join(without)}",
+        f" SLOTS={tables[0].slot_set}: {listed(without)}",
         where=str(file.path),
         todo=f"export the base again with SLOTS={needed} (--slots {needed}), or this LoRA with"
         " MODE=merged, which needs no slots",

@@ -60,7 +60,7 @@ def generate(
     folder: Folder,
     prompt: Annotated[
         str,
-        typer.Argument(help="what to draw; (word:1.2), [word] and <lora:name:0.8> as in A1111"),
+        typer.Argument(help="what to draw; (word:1.2), \\[word] and <lora:name:0.8> as in A1111"),
     ],
     out: Annotated[Path, typer.Option(help="picture to write, PNG or WebP")] = Path("picture.png"),
     style: Annotated[

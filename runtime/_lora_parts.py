@@ -21,7 +21,7 @@ from runtime.adapters import (
     LoraModule,
     Sum,
 )
-from runtime.errors import BadFile
+from runtime.errors import BadFile, listed
 from runtime.products import Factors, LohaModule, LokrModule
 from runtime.tensors import Array, Float32, Tensors
 
@@ -95,7 +95,7 @@ def modules_of(tensors: Tensors, where: str) -> dict[str, Adapter]:
         else:
             kinds[key] = found[0]
     if broken:
-        what = f"{_count(broken, 'module')} not whole or not of one kind: {'; '.join(broken)}"
+        what = f"{_count(broken, 'module')} not whole or not of one kind: {listed(broken, '; ')}"
         raise BadFile(what, where=where, todo=_AGAIN)
     return {
         key: _module({part: tensors[name] for part, name in names.items()}, kinds[key], key, where)
@@ -122,7 +122,7 @@ def _grouped(tensors: Tensors, where: str) -> dict[str, dict[str, str]]:
             raise BadFile(what, where=where, todo="keep one of them")
         names[part] = key
     if strangers:
-        what = f"{_count(strangers, 'key')} not part of any LoRA module: {', '.join(strangers)}"
+        what = f"{_count(strangers, 'key')} not part of any LoRA module: {listed(strangers)}"
         raise BadFile(what, where=where, todo="check that this is a LoRA file")
     if not modules:
         raise BadFile("has no tensors", where=where, todo="check that this is a LoRA file")

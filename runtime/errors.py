@@ -1,5 +1,7 @@
 """The one error that every command and endpoint turns into a clear message."""
 
+from collections.abc import Sequence
+
 
 class BrushletError(Exception):
     """A problem that the person in front of the program can act on.
@@ -23,6 +25,16 @@ class BrushletError(Exception):
         if todo:
             parts.append(todo)
         super().__init__(" - ".join(" ".join(part.split()) for part in parts))
+
+
+LISTED = 8
+
+
+def listed(names: Sequence[str], between: str = ", ") -> str:
+    """Names in a sentence: the first `LISTED`, and how many more there are."""
+    more = len(names) - LISTED
+    shown = between.join(names[:LISTED])
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 class BadFile(BrushletError):

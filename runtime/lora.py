@@ -29,7 +29,7 @@ from runtime._lora_config import LoraConfig, read_configs
 from runtime._lora_kinds import model_family, unsupported_kind
 from runtime._lora_parts import modules_of
 from runtime.adapters import Adapter, BiasedModule, DoraModule, LoraModule, LowRank
-from runtime.errors import BadFile, BrushletError, UnmatchedKeys, WrongBase
+from runtime.errors import BadFile, BrushletError, UnmatchedKeys, WrongBase, listed
 from runtime.manifest import Slot, SlotTable
 from runtime.products import LohaModule, LokrModule
 from runtime.tensors import Metadata, parse_tensors, read_bytes
@@ -86,7 +86,7 @@ def match_adapters(lora: LoraFile, *tables: SlotTable) -> dict[str, Adapter]:
 
     Raises:
         WrongBase: the keys are those of another model family, or the widths of another size.
-        UnmatchedKeys: some modules have no slot; all are listed.
+        UnmatchedKeys: some modules have no slot; the first are named.
         BadFile: two modules mean the same slot.
     """
     slots = {alias: slot for table in tables for slot in table.slots for alias in slot.aliases}
@@ -113,7 +113,7 @@ def match_slots(lora: LoraFile, *tables: SlotTable) -> dict[str, LowRank]:
     Raises:
         WrongBase, UnmatchedKeys, BadFile: as `match_adapters`; BadFile also for an alpha that
             float32 cannot hold.
-        BrushletError: modules of a kind without an exact low-rank form; all are listed.
+        BrushletError: modules of a kind without an exact low-rank form; the first are named.
     """
     adapters: dict[str, LowRank] = {}
     high: dict[str, list[str]] = defaultdict(list)  # why not -> slots
@@ -130,7 +130,7 @@ def match_slots(lora: LoraFile, *tables: SlotTable) -> dict[str, LowRank]:
             adapters[name] = adapter
     if high:
         count = sum(map(len, high.values()))
-        reasons = "; ".join(f"{why} ({', '.join(names)})" for why, names in high.items())
+        reasons = "; ".join(f"{why} ({listed(names)})" for why, names in high.items())
         what = f"{count} of {len(lora.modules)} modules have no exact low-rank form - {reasons}"
         raise BrushletError(what, where=str(lora.path), todo="export it with MODE=merged")
     return adapters
@@ -159,7 +159,7 @@ def _refuse_unmatched(unmatched: list[str], lora: LoraFile) -> None:
     if family := model_family(lora.modules, lora.metadata):
         what = f"is a LoRA for {family}, whose layers this base does not have"
         raise WrongBase(what, where=where, todo="use a LoRA that was trained on this base")
-    what = f"{len(unmatched)} of {len(lora.modules)} modules match no slot: {', '.join(unmatched)}"
+    what = f"{len(unmatched)} of {len(lora.modules)} modules match no slot: {listed(unmatched)}"
     text = [key for key in unmatched if key.startswith(TEXT_ENCODERS)]
     todo = "use a LoRA trained on this base"
     if len(text) < len(unmatched):
@@ -183,6 +183,6 @@ def _refuse_other_widths(lora: LoraFile, slots: dict[str, Slot]) -> None:
     misfits = ((key, misfit(module, slots[key])) for key, module in lora.modules.items())
     wrong = [f"{key} is {said}" for key, said in misfits if said]
     if wrong:
-        what = f"{len(wrong)} of {len(lora.modules)} modules have other widths: {', '.join(wrong)}"
+        what = f"{len(wrong)} of {len(lora.modules)} modules have other widths: {listed(wrong)}"
         todo = "use a LoRA that was trained on this base"
         raise WrongBase(what, where=str(lora.path), todo=todo)

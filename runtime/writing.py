@@ -23,6 +23,9 @@ def writing(path: Path, todo: str) -> Iterator[None]:
     """
     try:
         yield
+    except (FileExistsError, NotADirectoryError) as error:
+        what = f"cannot be written: {error.filename} is a file where a folder is needed"
+        raise BrushletError(what, where=str(path), todo="choose another place") from error
     except Exception as error:
         if reason := _reason(error):
             what = f"cannot be written ({reason})"

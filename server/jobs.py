@@ -12,9 +12,8 @@ from runtime.pictures import on_white
 from runtime.styles import choose_styles
 from runtime.tensors import dump_tensors, parse_tensors
 from server.engine import Parts
-from server.problems import InvalidRequest
+from server.problems import BODY, InvalidRequest, invalid_request
 
-BODY = "request body"
 PictureFormat = Literal["png", "webp"]
 WEBP_QUALITY = 90
 
@@ -71,12 +70,8 @@ def encode_prompts(parts: Parts, body: bytes) -> bytes:
     try:
         asked = EncodeRequest.model_validate_json(body)
     except ValidationError as error:
-        faults = error.errors()
-        raise InvalidRequest(
-            "; ".join(f"{_key(fault['loc'])}{fault['msg']}" for fault in faults),
-            where=_key(faults[0]["loc"]).rstrip(": ") or BODY,
-            todo='send {"prompt": "...", "negative_prompt": "...", "styles": [], "clip_skip": 0}',
-        ) from None
+        todo = 'send {"prompt": "...", "negative_prompt": "...", "styles": [], "clip_skip": 0}'
+        raise invalid_request(error, todo) from None
     strengths = {style.name: style.te for style in asked.styles}
     if len(strengths) < len(asked.styles):
         what = "names a style twice"
@@ -86,10 +81,6 @@ def encode_prompts(parts: Parts, body: bytes) -> bytes:
     prompts = [asked.prompt, asked.negative_prompt]
     states = text_encoder.encode(prompts, chosen.text_inputs(), asked.clip_skip)
     return dump_tensors({"prompt_embeds": states[:1], "negative_prompt_embeds": states[1:]}, {})
-
-
-def _key(location: tuple[int | str, ...]) -> str:
-    return f"{'.'.join(map(str, location))}: " if location else ""
 
 
 def decode_latents(

@@ -12,8 +12,8 @@ from runtime.text import TextEncoder
 from runtime.unet import UNet
 from runtime.vae import VaeDecoder
 from server.engine import Parts
-from server.jobs import BODY, WEBP_QUALITY, PictureFormat
-from server.problems import InvalidRequest
+from server.jobs import WEBP_QUALITY, PictureFormat
+from server.problems import InvalidRequest, invalid_request
 
 _UNETS = 2  # that stay open: the base's and a merged style's, which is as large
 
@@ -175,12 +175,8 @@ def _parse(body: bytes) -> DrawRequest:
     try:
         return DrawRequest.model_validate_json(body)
     except ValidationError as error:
-        faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
-        raise InvalidRequest(
-            "; ".join(f"{key}: {what}" if key else what for key, what in faults),
-            where=faults[0][0] or BODY,
-            todo='send {"prompt": "...", "seed": 7}; /openapi.json lists the other fields',
-        ) from None
+        todo = 'send {"prompt": "...", "seed": 7}; /openapi.json lists the other fields'
+        raise invalid_request(error, todo) from None
 
 
 def _strengths(styles: list[DrawStyle]) -> dict[str, Strengths]:

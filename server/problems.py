@@ -9,7 +9,7 @@ from typing import ClassVar
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -18,6 +18,7 @@ from runtime.errors import BadFile, BrushletError
 from runtime.headers import ISOLATION
 
 MEDIA_TYPE = "application/problem+json"
+BODY = "request body"
 
 logger = logging.getLogger("brushlet.server")
 
@@ -109,6 +110,14 @@ class InvalidRequest(HttpProblem):
     status = 422
 
 
+def invalid_request(error: ValidationError, todo: str) -> InvalidRequest:
+    """What is wrong with a body: its first fault in its place, the others behind it."""
+    faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
+    (where, what), *others = faults
+    told = [what, *(f"{key}: {fault}" if key else fault for key, fault in others)]
+    return InvalidRequest("; ".join(told), where=where or BODY, todo=todo)
+
+
 def problem_response(
     request: Request,
     status: int,
@@ -167,14 +176,13 @@ def _brushlet_error(request: Request, error: Exception) -> Response:
 
 def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-    where = ".".join(map(str, error.errors()[0]["loc"]))
+    faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
     return problem_response(
         request,
         422,
-        "; ".join(faults),
+        "; ".join(f"{where}: {what}" for where, what in faults),
         kind="invalid-request",
-        where=where,
+        where=faults[0][0],
         todo="/openapi.json describes every endpoint",
     )
 

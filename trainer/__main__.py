@@ -40,7 +40,7 @@ def main(
         typer.Option(help="Diffusers folder that says how a .safetensors base is built."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="LoRA file to write  [default: models/loras/NAME]")
+        Path | None, typer.Option(help="LoRA file to write  \\[default: models/loras/NAME]")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     assignments: Annotated[

@@ -279,6 +279,19 @@ def test_modules_without_a_slot_are_all_listed(
     assert "1 of these adapt a text encoder, where this base's has no slot" in message
 
 
+def test_of_many_modules_without_a_slot_the_first_are_named(
+    table: SlotTable, tmp_path: Path
+) -> None:
+    state = {}
+    for number in range(100):
+        state |= {f"lora_unet_nowhere_{number:02}.lora_down.weight": torch.ones(2, 3)}
+        state |= {f"lora_unet_nowhere_{number:02}.lora_up.weight": torch.ones(3, 2)}
+    save_file(state, tmp_path / "lora.safetensors")
+    with pytest.raises(UnmatchedKeys, match=r"100 of 100 .*nowhere_07 and 92 more - ") as caught:
+        read(tmp_path / "lora.safetensors", table)
+    assert len(str(caught.value)) < 500
+
+
 FOREIGN = {
     "SDXL": "lora_unet_input_blocks_4_1_transformer_blocks_1_attn1_to_q",
     "FLUX": "transformer.single_transformer_blocks.0.attn.to_k",

@@ -9,7 +9,7 @@ import type { Adapter } from "./adapters";
 import { builders, withBias } from "./kinds";
 import { type Configs, readConfigs } from "./loraconfig";
 import type { LowRank } from "./lowrank";
-import { EngineProblem } from "./problems";
+import { EngineProblem, listed } from "./problems";
 import type { StoredTensor, TensorFile } from "./tensorfile";
 
 /** A slot's adapter whose low-rank form can be made. */
@@ -30,7 +30,7 @@ type Module = Map<string, StoredTensor>;
  *
  * @param slots of every model that may be changed
  * @param peftConfig the text of PEFT's `adapter_config.json`, if it came along
- * @throws EngineProblem `lora`: keys of no module or no slot (all are listed), modules that are not
+ * @throws EngineProblem `lora`: keys of no module or no slot (the first are named), modules that are not
  *   whole, mixed or of other widths, kinds without a low-rank form, files of other models
  */
 export async function readLora(
@@ -93,7 +93,7 @@ function grouped({ tensors }: TensorFile, grammar: LoraGrammar, refuse: Refuse) 
   if (strangers.length > 0) {
     const count = counted(strangers, "key");
     throw refuse(
-      `${count} not part of any LoRA module: ${strangers.join(", ")}. Check that this is a LoRA file.`,
+      `${count} not part of any LoRA module: ${listed(strangers)}. Check that this is a LoRA file.`,
     );
   }
   if (modules.size === 0) throw refuse("has no tensors. Check that this is a LoRA file.");
@@ -129,7 +129,7 @@ function kindsOf(
   if (broken.length === 0) return found;
   const count = counted(broken, "module");
   throw refuse(
-    `${count} not whole or not of one kind: ${broken.join("; ")}. Download or save the file again.`,
+    `${count} not whole or not of one kind: ${listed(broken, "; ")}. Download or save the file again.`,
   );
 }
 
@@ -206,7 +206,7 @@ function matched(
     }
   }
   if (high.size === 0) return found;
-  const reasons = [...high].map(([why, names]) => `${why} (${names.join(", ")})`).join("; ");
+  const reasons = [...high].map(([why, names]) => `${why} (${listed(names)})`).join("; ");
   const count = adapters.size - found.length;
   throw refuse(
     `${count} of ${adapters.size} modules have no exact low-rank form - ${reasons}. ` +
@@ -246,7 +246,7 @@ function refuseUnmatched(
     : "";
   const wider = text.length < unmatched.length ? ", or export the base with a wider slot set" : "";
   throw refuse(
-    `${unmatched.length} of ${adapters.size} modules match no slot: ${unmatched.join(", ")}${ofText}. ` +
+    `${unmatched.length} of ${adapters.size} modules match no slot: ${listed(unmatched)}${ofText}. ` +
       `Use a LoRA trained on this base${wider}.`,
   );
 }
@@ -267,7 +267,7 @@ function refuseOtherWidths(
   }
   if (wrong.length === 0) return;
   const count = `${wrong.length} of ${adapters.size} modules have other widths`;
-  throw refuse(`${count}: ${wrong.join(", ")}. Use a LoRA that was trained on this base.`);
+  throw refuse(`${count}: ${listed(wrong)}. Use a LoRA that was trained on this base.`);
 }
 
 /** The model family, other than Stable Diffusion 1 and 2, that a LoRA is for, if it shows. */

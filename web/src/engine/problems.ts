@@ -20,6 +20,15 @@ export class EngineProblem extends Error {
   }
 }
 
+const shown = 8;
+
+/** Names in a sentence: the first few, and how many more there are. */
+export function listed(names: readonly string[], between = ", "): string {
+  const more = names.length - shown;
+  const first = names.slice(0, shown).join(between);
+  return more > 0 ? `${first} and ${more} more` : first;
+}
+
 /** Any thrown value as an EngineProblem; an abort is `cancelled`, the unexpected `internal`. */
 export function asProblem(thrown: unknown): EngineProblem {
   if (thrown instanceof EngineProblem) return thrown;

@@ -77,7 +77,10 @@ export function App({ services, address }: { services: Services; address?: Addre
 
   const absent = local.listed ? missing.join(", ") : "";
   useEffect(() => {
-    if (absent) tell(t("styles.missing", { names: absent }));
+    if (!absent) return;
+    const told = t("styles.missing", { names: absent });
+    tell(told);
+    return () => tell((now) => (now === told ? undefined : now));
   }, [absent, t]);
 
   const generate = useCallback(() => {

@@ -34,7 +34,7 @@ interface Studio {
   /** Turns a style on as soon as the settings know it. */
   choose: (style: string) => void;
   /** Is given what is worth knowing, in the artist's language. */
-  tell: (text: string) => void;
+  tell: (text: string | undefined) => void;
 }
 
 /** Takes files; `source` leaves a picture's settings alone, and begins from it. */
@@ -47,7 +47,7 @@ export type OpenFiles = (files: readonly File[], as?: "source") => void;
 export function useFiles(studio: Studio): OpenFiles {
   const { t } = useTranslation();
   const { manifest, ready, settings, change, local, choose, tell } = studio;
-  const { add } = local;
+  const { add, dismiss } = local;
 
   const openLora = useCallback(
     async (file: File, beside: readonly File[]) => {
@@ -123,6 +123,8 @@ export function useFiles(studio: Studio): OpenFiles {
 
   return useCallback(
     async (files, as) => {
+      tell(undefined); // what was said of files before
+      dismiss();
       const loras = files.filter(isLora);
       for (const lora of loras)
         await openLora(
@@ -137,6 +139,6 @@ export function useFiles(studio: Studio): OpenFiles {
         } else tell(t("drop.strange", { file: file.name }));
       }
     },
-    [openLora, openJson, openSettings, openPicture, tell, t],
+    [openLora, openJson, openSettings, openPicture, dismiss, tell, t],
   );
 }
