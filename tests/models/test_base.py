@@ -107,5 +107,6 @@ def test_report_is_published_in_the_model_card_and_nothing_is_missed() -> None:
     for style, result in report["loras"].items():
         assert f"| {style}: named at strength 1 | {result['named_at_1']:.2f} |" in card
     assert report["missed"] == []
+    assert report["settings"]["captions"] == report["settings"]["style_captions"] == 200
     assert (MODELS / "report.png").stat().st_size < 400_000
     assert set(report["loras"]) == set(STYLES)
