@@ -78,8 +78,8 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
 def sampler_tables(
     name: str,
     config: Mapping[str, Any],
-    step_counts: range = range(1, MAX_STEPS + 1),
-    on_table: Callable[[], None] = lambda: None,
+    step_counts: range,
+    on_table: Callable[[], None],
 ) -> SamplerTables:
     """One table per step count. `on_table` is called after each.
 

@@ -110,9 +110,14 @@ class InvalidRequest(HttpProblem):
     status = 422
 
 
+def _faults(error: ValidationError | RequestValidationError) -> list[tuple[str, str]]:
+    """Where each fault is, as `styles.0.te`, and what it is."""
+    return [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
+
+
 def invalid_request(error: ValidationError, todo: str) -> InvalidRequest:
     """What is wrong with a body: its first fault in its place, the others behind it."""
-    faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
+    faults = _faults(error)
     (where, what), *others = faults
     told = [what, *(f"{key}: {fault}" if key else fault for key, fault in others)]
     return InvalidRequest("; ".join(told), where=where or BODY, todo=todo)
@@ -176,7 +181,7 @@ def _brushlet_error(request: Request, error: Exception) -> Response:
 
 def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    faults = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
+    faults = _faults(error)
     return problem_response(
         request,
         422,
