@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel
 from lycoris.wrapper import LycorisNetwork
 
 from runtime.adapters import Adapter, DoraModule, LoraModule
-from runtime.errors import BrushletError
+from runtime.errors import LISTED, BrushletError
 from runtime.lora import match_adapters, match_slots, read_lora
 from runtime.manifest import SlotTable
 from runtime.products import Factors, LohaModule, LokrModule
@@ -132,14 +132,18 @@ def test_the_low_rank_form_is_the_difference(
 
 
 @pytest.mark.parametrize("kind", MERGED_ONLY)
-def test_kinds_without_one_name_every_module(
+def test_kinds_without_one_say_which_modules(
     kind: str, tiny_unet: UNet2DConditionModel, everything: SlotTable, tmp_path: Path
 ) -> None:
     lycoris = network(tiny_unet, **OPTIONS[kind])
     read(lycoris, tmp_path / "l.safetensors", everything)
     with pytest.raises(BrushletError, match="MODE=merged") as caught:
         match_slots(read_lora(tmp_path / "l.safetensors"), everything)
-    assert all(entry.name in str(caught.value) for entry in everything.slots)
+    assert f"{len(everything.slots)} of {len(everything.slots)} modules" in str(caught.value)
+    names = {entry.name for entry in everything.slots}
+    said = {name for name in names if f"{name}," in str(caught.value)}
+    assert len(said) == LISTED - 1  # the last one stands before "and"
+    assert f"and {len(names) - LISTED} more" in str(caught.value)
 
 
 def test_lokr_is_external_where_its_ranks_stay_low(
@@ -155,7 +159,7 @@ def test_lokr_is_external_where_its_ranks_stay_low(
     assert ranks == {"LoKr": 8 * 2, "LoKr with full matrices": None}
     with pytest.raises(BrushletError, match="MODE=merged") as caught:
         match_slots(read_lora(tmp_path / "l.safetensors"), everything)
-    assert "mid_block.attentions.0.transformer_blocks.0.attn1.to_q" in str(caught.value)
+    assert "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q" in str(caught.value)
 
 
 @pytest.mark.parametrize(("ins", "outs"), [(32, 4), (4, 32)])
