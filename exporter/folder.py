@@ -63,13 +63,13 @@ def replacing_folder(out: Path, kind: Format) -> Iterator[Path]:
             out.parent.mkdir(parents=True, exist_ok=True)
             with _locked(out, given):
                 _clear_up(out)
-                _refuse_foreign(out, kind)
+                refuse_foreign(out, kind)
                 try:
                     with uninterrupted():
                         prefix = f".{out.name}.new-"
                         new = Path(tempfile.mkdtemp(prefix=prefix, dir=out.parent))
                     yield new
-                    _refuse_foreign(out, kind)  # what came while we worked
+                    refuse_foreign(out, kind)  # what came while we worked
                     new.chmod(0o755)  # mkdtemp gives 0700
                     with uninterrupted():
                         _swap(new, out)
@@ -110,7 +110,8 @@ def listing(folder: Path) -> list[FileRef]:
     ]
 
 
-def _refuse_foreign(out: Path, kind: Format) -> None:
+def refuse_foreign(out: Path, kind: Format) -> None:
+    """BrushletError when `out` holds something else than an earlier export of this kind."""
     if not out.exists():
         return
     todo = "choose another folder with OUT= (--out), or move away what is there"

@@ -7,6 +7,7 @@ from exporter.bases import Base
 from exporter.blend import Blend, parse_loras, read_mixture
 from exporter.details import check_name, check_strength
 from exporter.export import Mode, StyleRequest, export
+from exporter.folder import refuse_foreign
 from exporter.progress import Step
 from exporter.recipe import read_recipe
 from exporter.report import Report
@@ -104,7 +105,12 @@ def export_as(
         return export(base, out, step, style, fresh, slot_set, dtype)
     mixture = read_mixture(source) if source else None
     factor = 1.0 if strength is None else strength
-    # Imported here because they import torch, which an export into a bundle may do without.
+    details = mixture.details(name) if mixture else None
+    if details:
+        check_name(details.name)
+    refuse_foreign(out, form)
+    # Imported here because they import torch, which an export into a bundle may do without, and
+    # which takes a while: what is wrong with a request is told before.
     if form == "optimum":
         from exporter.optimum_format import export_optimum
 
@@ -112,6 +118,5 @@ def export_as(
     from exporter.adapter_format import export_adapter
 
     assert mixture is not None
-    details = mixture.details(name)
-    check_name(details.name)
+    assert details is not None
     return export_adapter(base, out, step, mixture, details, factor, slot_set, fresh)
