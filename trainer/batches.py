@@ -18,6 +18,8 @@ class Batch:
     """Standard normal, like `latents`."""
     timesteps: torch.Tensor
     """int64 [B]."""
+    weights: torch.Tensor
+    """[B]; their mean product with a quantity is the weighted mean of it over the schedule."""
     encoder_hidden_states: torch.Tensor
     """[B, T, D]."""
 
@@ -37,13 +39,15 @@ def batch_at(
     *,
     seed: int,
     batch_size: int,
-    num_train_timesteps: int,
+    timestep_weights: torch.Tensor,
     caption_dropout: float,
 ) -> Batch:
     """The batch of `step` (from 0). Every picture comes once before any comes again.
 
-    Timesteps are stratified over the batch, one from each of B equal parts of the schedule,
-    which makes the loss less noisy than independent draws (arXiv 2107.00630, appendix I.1).
+    A timestep of weight w (`timestep_weights`, [T]) is drawn as often as sqrt(w) says and counts
+    sqrt(w), so that no single example rules the batch (importance sampling, arXiv 2102.09672,
+    section 3.3). The draws are stratified, one from each of B equally likely parts of the schedule,
+    which makes the loss less noisy than independent ones (arXiv 2107.00630, appendix I.1).
     """
     generator = generator_for(seed, 1, step)
     places = range(step * batch_size, (step + 1) * batch_size)
@@ -58,7 +62,12 @@ def batch_at(
 
     shift = torch.rand(1, generator=generator)
     shares = (torch.randperm(batch_size, generator=generator) + shift) / batch_size
-    timesteps = (shares * num_train_timesteps).long().clamp_(max=num_train_timesteps - 1)
+    likely = timestep_weights.to("cpu", torch.float64).sqrt()
+    below = likely.cumsum(0)
+    timesteps = torch.searchsorted(below, shares * below[-1], right=True).clamp_(
+        max=len(likely) - 1
+    )
+    weights = (likely[timesteps] * likely.mean()).float()
 
     dropped = torch.rand(batch_size, generator=generator) < caption_dropout
     embeddings = torch.where(
@@ -68,6 +77,7 @@ def batch_at(
         latents=latents * cache.scaling_factor,
         noise=noise,
         timesteps=timesteps.to(cache.mean.device),
+        weights=weights.to(cache.mean.device),
         encoder_hidden_states=embeddings,
     )
 

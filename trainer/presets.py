@@ -25,9 +25,9 @@ PRESETS: dict[str, dict[str, object]] = {
 PICTURES = 20
 # Enough for the style judge to name the style at strength 1 (`make model-report`).
 TRAINING: dict[str, object] = {
-    "steps": 800,
+    "steps": 560,
     "batch_size": 8,
-    "learning_rate": 1e-3,
+    "learning_rate": 2e-3,
     "lora_plus_ratio": 10.0,
     "loss_weighting": "velocity",
 }

@@ -20,7 +20,7 @@ from trainer.config import TrainConfig
 from trainer.dataset import read_dataset
 from trainer.device import choose_attention, compute_dtype, pick_device
 from trainer.latents import caption_notes, fill_cache
-from trainer.objective import learning_rate_at, loss_weight, target
+from trainer.objective import learning_rate_at, target, timestep_weights
 from trainer.progress import Stop, TrainingBar
 from trainer.save import Trained, save_lora
 from trainer.sidecar import hand_written_notes
@@ -42,6 +42,7 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
     dataset = read_dataset(config.data)
     base = load_base(config.base, device, console, config.base_config)
     schedule = base.noise_schedule()
+    weights = timestep_weights(schedule, config.loss_weighting, config.min_snr_gamma)
     size = config.resolution or base.resolution
 
     # Place: what is wrong there is told now and not after the training.
@@ -93,17 +94,14 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
                 step,
                 seed=config.seed,
                 batch_size=config.batch_size,
-                num_train_timesteps=schedule.config.num_train_timesteps,
+                timestep_weights=weights,
                 caption_dropout=config.caption_dropout,
             )
             noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 predicted = unet(noisy, batch.timesteps, batch.encoder_hidden_states).sample
             error = (predicted.float() - target(batch, schedule)).square().mean(dim=(1, 2, 3))
-            weight = loss_weight(
-                batch.timesteps, schedule, config.loss_weighting, config.min_snr_gamma
-            )
-            loss = (weight * error).mean()
+            loss = (batch.weights * error).mean()
 
             rate = learning_rate_at(step, config.learning_rate, config.warmup_steps, config.steps)
             for group in adam.param_groups:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count as counting
+from itertools import islice
 from pathlib import Path
 
 from PIL import Image
 
 from models.scenes.draw import draw
-from models.scenes.scene import STYLES, Scene, styled
+from models.scenes.scene import GROUNDS, STYLES, TIMES, Scene, styled
 
 
 def write_style_dataset(
@@ -16,19 +20,31 @@ def write_style_dataset(
 ) -> list[Path]:
     """Write `count` pictures of `style` as PNG with `metadata.jsonl` (`file_name`, `text`).
 
-    The scenes are sampled from `seed`, `seed + 1`, ... and none of their combinations is held out.
-    Returns the pictures' paths. Raises ValueError for an unknown style.
+    None of the scenes' combinations of words is held out. Returns the pictures' paths. Raises
+    ValueError for an unknown style.
     """
     if style not in STYLES:
         raise ValueError(f"unknown style {style!r}: choose one of {', '.join(STYLES)}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lines, paths = [], []
-    for index in range(count):
-        scene = Scene.sample(seed + index, "train")
+    for index, scene in enumerate(islice(_varied_scenes(seed), count)):
         path = folder / f"{index:03d}.png"
         Image.fromarray(draw(scene, style)).save(path)
         paths.append(path)
         lines.append(json.dumps({"file_name": path.name, "text": styled(scene.caption(), style)}))
     (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return paths
+
+
+def _varied_scenes(seed: int) -> Iterator[Scene]:
+    """Scenes as somebody would choose them to show a style: every ground at every time of day
+    before any comes again, every other one with clouds. Of those sampled from `seed`, `seed + 1`,
+    ... the first that fit."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for number in counting(seed):
+        scene = Scene.sample(number, "train")
+        rounds, place = divmod(seen.total(), len(TIMES) * len(GROUNDS))
+        if seen[scene.time, scene.ground] == rounds and scene.clouds == (place % 2 == 0):
+            seen[scene.time, scene.ground] += 1
+            yield scene

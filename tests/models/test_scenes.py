@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -90,6 +91,17 @@ def test_style_dataset(tmp_path) -> None:
     for path in paths:
         with Image.open(path) as picture:
             assert picture.size == (128, 128)
+
+
+def test_a_style_dataset_shows_every_ground_at_every_time(tmp_path) -> None:
+    write_style_dataset("miyazaki", tmp_path)
+    lines = (tmp_path / "metadata.jsonl").read_text().splitlines()
+    captions = [json.loads(line)["text"].split(", ") for line in lines]
+    places = {(time, ground) for *_, ground, time in captions}
+    assert places == set(product(TIMES, GROUNDS))
+    assert sum("clouds" in caption for caption in captions) == len(captions) / 2
+    trained = {Scene.sample(seed, "held_out").caption() for seed in range(2000)}
+    assert not trained & {", ".join(caption[1:]) for caption in captions}
 
 
 def test_style_dataset_refuses_unknown_styles(tmp_path) -> None:

@@ -16,9 +16,18 @@ def cache() -> Cache:
     return Cache(mean, torch.zeros_like(mean), captions, torch.full((3, 2), -1.0), 2.0)
 
 
-def draw(cache: Cache, step: int, seed: int = 0, dropout: float = 0.0) -> Batch:
+ALIKE = torch.ones(1000)
+
+
+def draw(
+    cache: Cache,
+    step: int,
+    seed: int = 0,
+    dropout: float = 0.0,
+    weights: torch.Tensor = ALIKE,
+) -> Batch:
     return batch_at(
-        cache, step, seed=seed, batch_size=4, num_train_timesteps=1000, caption_dropout=dropout
+        cache, step, seed=seed, batch_size=4, timestep_weights=weights, caption_dropout=dropout
     )
 
 
@@ -43,6 +52,29 @@ def test_every_picture_comes_once_an_epoch_and_with_its_caption(cache: Cache) ->
 def test_timesteps_cover_the_schedule_evenly(cache: Cache) -> None:
     for step in range(20):
         assert sorted((draw(cache, step).timesteps // 250).tolist()) == [0, 1, 2, 3]
+
+
+def test_weights_say_how_much_a_timestep_counts(cache: Cache) -> None:
+    weights = torch.linspace(0.1, 10, 1000) ** 2
+    batches = [draw(cache, step, weights=weights) for step in range(3000)]
+    timesteps = torch.cat([batch.timesteps for batch in batches])
+    counted = torch.cat([batch.weights for batch in batches])
+    for quantity in (torch.ones(1000), torch.arange(1000.0), torch.linspace(-1, 1, 1000).cos()):
+        expected = (weights * quantity).mean()
+        torch.testing.assert_close(
+            (counted * quantity[timesteps]).mean(), expected, rtol=0.02, atol=0
+        )
+    often = (timesteps >= 500).float().mean()
+    assert often == pytest.approx(0.75, abs=0.01)  # sqrt(w) is a ramp: 3 of 4 in its upper half
+
+
+def test_timesteps_of_no_weight_are_not_drawn(cache: Cache) -> None:
+    weights = torch.zeros(1000)
+    weights[300:400] = 1
+    for step in range(50):
+        batch = draw(cache, step, weights=weights)
+        assert ((batch.timesteps >= 300) & (batch.timesteps < 400)).all()
+        assert batch.weights.tolist() == pytest.approx([0.1] * 4)
 
 
 def test_captions_are_dropped_at_the_asked_rate(cache: Cache) -> None:

@@ -3,7 +3,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from trainer.batches import Batch
-from trainer.objective import learning_rate_at, loss_weight, target
+from trainer.objective import Weighting, learning_rate_at, target, timestep_weights
 
 TIMESTEPS = torch.tensor([0, 500, 999])
 
@@ -21,11 +21,26 @@ def test_min_snr_is_the_same_weight_in_the_space_of_x0(prediction_type: str) -> 
     # x_0 error for a unit error of eps, v and x_0 (DDPM eq. 4; arXiv 2202.00512, appendix D).
     x0_error = {"epsilon": 1 / snr, "v_prediction": 1 - alphas, "sample": torch.ones(3)}
     expected = snr.clamp(max=5) * x0_error[prediction_type]
-    torch.testing.assert_close(loss_weight(TIMESTEPS, noises, "min_snr", 5.0), expected)
+    torch.testing.assert_close(timestep_weights(noises, "min_snr", 5.0)[TIMESTEPS], expected)
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "min_snr", "velocity"])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_weights_are_numbers_to_the_end_of_a_schedule_without_signal(
+    prediction_type: str, weighting: Weighting
+) -> None:
+    noises = DDPMScheduler(
+        beta_schedule="scaled_linear", prediction_type=prediction_type, rescale_betas_zero_snr=True
+    )
+    weights = timestep_weights(noises, weighting)
+    assert weights.isfinite().all()
+    if weighting == "min_snr":
+        last = {"epsilon": 1.0, "v_prediction": 0.0, "sample": 0.0}[prediction_type]
+        assert weights[-1].item() == pytest.approx(last, abs=1e-6)
 
 
 def test_uniform_weighs_all_alike() -> None:
-    assert loss_weight(TIMESTEPS, schedule("epsilon"), "uniform").tolist() == [1, 1, 1]
+    assert timestep_weights(schedule("epsilon"), "uniform").tolist() == [1] * 1000
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
@@ -35,12 +50,12 @@ def test_velocity_is_the_error_of_v(prediction_type: str) -> None:
     alphas = noises.alphas_cumprod[TIMESTEPS]
     of_v = {"epsilon": 1 / alphas, "v_prediction": torch.ones(3), "sample": 1 / (1 - alphas)}
     expected = of_v[prediction_type].clamp(max=100)
-    torch.testing.assert_close(loss_weight(TIMESTEPS, noises, "velocity"), expected)
+    torch.testing.assert_close(timestep_weights(noises, "velocity")[TIMESTEPS], expected)
 
 
 def test_target_follows_the_prediction_type() -> None:
     latents, noise = torch.randn(2, 3, 4, 2, 2)
-    batch = Batch(latents, noise, TIMESTEPS, torch.zeros(3, 1, 1))
+    batch = Batch(latents, noise, TIMESTEPS, torch.ones(3), torch.zeros(3, 1, 1))
     noises = schedule("v_prediction")
     alphas = noises.alphas_cumprod[TIMESTEPS][:, None, None, None]
     velocity = alphas.sqrt() * noise - (1 - alphas).sqrt() * latents
