@@ -16,7 +16,7 @@ from torch import nn
 
 from exporter import graphs
 from exporter.staging import Stage
-from exporter.unet import OPSET
+from exporter.traces import OPSET, trace_module
 from runtime.manifest import Graph
 from runtime.noise import Generator
 from runtime.tensors import Array
@@ -60,19 +60,14 @@ def _trace_tiny(pipeline: Any, name: str) -> ir.Model:
     module: nn.Module = vae.encoder if encodes else vae.decoder
     channels, multiple = (3, scale) if encodes else (vae.config.latent_channels, 1)
     batch, height, width = map(torch.export.Dim, ("batch", "height", "width"))
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            module,
-            (torch.zeros(2, channels, 6 * multiple, 10 * multiple),),
-            input_names=["sample" if encodes else "latent_sample"],
-            output_names=[OUTPUTS[name]],
-            dynamic_shapes=({0: batch, 2: multiple * height, 3: multiple * width},),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    return program.model
+    return trace_module(
+        module,
+        (torch.zeros(2, channels, 6 * multiple, 10 * multiple),),
+        config=vae.config,
+        input_names=["sample" if encodes else "latent_sample"],
+        output_names=[OUTPUTS[name]],
+        dynamic_shapes=({0: batch, 2: multiple * height, 3: multiple * width},),
+    )
 
 
 def part_reference(pipeline: Any, name: str) -> tuple[dict[str, Array], Array]:

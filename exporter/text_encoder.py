@@ -4,8 +4,6 @@ It runs once per prompt, so its slots are all detours: base(x) + (x @ A) @ B. Be
 states it gives those without the last layers, for clip skip.
 """
 
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,8 @@ from exporter.shards import Shards
 from exporter.slots import SlotShape, input_names, make_slots, text_aliases, text_slot_paths
 from exporter.slotting import Adapters, Detour
 from exporter.staging import Stage, dump
-from exporter.unet import OPSET, Projection
+from exporter.traces import trace_module
+from exporter.unet import Projection
 from runtime.bundle import Bundle
 from runtime.errors import BrushletError
 from runtime.manifest import Part, SlotTable, TextEncoderPart
@@ -178,29 +177,23 @@ def trace_text_encoder(text_encoder: nn.Module, shapes: Mapping[str, SlotShape])
     }
     batch, rank = torch.export.Dim("batch"), torch.export.Dim("rank")
     tokens = torch.export.Dim("tokens", max=config.max_position_embeddings)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch's exporter warns about its own internals
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # and that torchvision is missing
-        program = torch.onnx.export(
-            slotted,
-            (torch.zeros(2, 7, dtype=torch.int64),),
-            kwargs={"adapters": adapters},
-            input_names=["input_ids", *(name for path in shapes for name in input_names(path))],
-            output_names=[LAST, *skipped_outputs(text_encoder)],
-            dynamic_shapes={
-                "input_ids": {0: batch, 1: tokens},
-                "adapters": {path: ({1: rank}, {0: rank}) for path in adapters},
-            },
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    initializers = list(program.model.graph.initializers.values())
+    model = trace_module(
+        slotted,
+        (torch.zeros(2, 7, dtype=torch.int64),),
+        {"adapters": adapters},
+        config=config.to_dict(),
+        input_names=["input_ids", *(name for path in shapes for name in input_names(path))],
+        output_names=[LAST, *skipped_outputs(text_encoder)],
+        dynamic_shapes={
+            "input_ids": {0: batch, 1: tokens},
+            "adapters": {path: ({1: rank}, {0: rank}) for path in adapters},
+        },
+    )
+    initializers = list(model.graph.initializers.values())
     # `...q_proj.base.weight` -> the module path
     names = [str(value.name).replace(".base.", ".") for value in initializers]
     ir.convenience.rename_values(initializers, names)
-    return program.model
+    return model
 
 
 def named(text_encoder: nn.Module) -> nn.Module:

@@ -1,7 +1,5 @@
 """Traces a UNet, with a LoRA input pair at every slot, into one fp32 ONNX graph."""
 
-import logging
-import warnings
 from typing import Any
 
 import onnx_ir as ir
@@ -14,10 +12,10 @@ from exporter.hoisting import DEEP
 from exporter.sinusoid import ExactTimesteps
 from exporter.slots import SlotSet, input_names
 from exporter.slotting import Adapters, Detour, Fold, folded_slots, is_projection, slot_shapes
+from exporter.traces import trace_module
 from exporter.upsampling import upsample_by_size
 
 _READ = 1 << 14  # elements: tracing computes with smaller parameters, of others it takes the shape
-OPSET = 18  # what torch's exporter writes without conversion; every onnxruntime-web runs it
 
 
 class Projection(nn.Module):
@@ -113,27 +111,21 @@ def trace(unet: UNet2DConditionModel, slot_set: SlotSet, quantised: bool = False
         names.append("timestep_cond")
         inputs["timestep_cond"] = torch.zeros(2, config.time_cond_proj_dim)
         free["timestep_cond"] = {0: batch}
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch's exporter warns about its own internals
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # and that torchvision is missing
-        program = torch.onnx.export(
-            slotted,
-            (sample, torch.ones(1), context),
-            kwargs=inputs,
-            input_names=names,
-            output_names=["out_sample", DEEP],
-            dynamic_shapes={
-                "sample": {0: batch, 2: height, 3: width},
-                "timestep": None,
-                "encoder_hidden_states": {0: batch, 1: tokens},
-                **free,
-            },
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    graph = program.model.graph
+    model = trace_module(
+        slotted,
+        (sample, torch.ones(1), context),
+        inputs,
+        config=config,
+        input_names=names,
+        output_names=["out_sample", DEEP],
+        dynamic_shapes={
+            "sample": {0: batch, 2: height, 3: width},
+            "timestep": None,
+            "encoder_hidden_states": {0: batch, 1: tokens},
+            **free,
+        },
+    )
+    graph = model.graph
     for value, channels in (
         (graph.inputs[0], config.in_channels),
         (graph.outputs[0], config.out_channels),
@@ -149,7 +141,7 @@ def trace(unet: UNet2DConditionModel, slot_set: SlotSet, quantised: bool = False
         parameter = parameters.get(str(value.name))
         if parameter is not None and parameter.numel() > _READ:
             value.const_value = _laid_out(unet, parameter, value)
-    return program.model
+    return model
 
 
 def _deepest(unet: UNet2DConditionModel) -> nn.Module:

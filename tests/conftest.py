@@ -22,7 +22,6 @@ from exporter.progress import silent
 from runtime.manifest import Dtype
 from runtime.tensors import write_tensors
 from tests.tiny import random_lora, tiny_pipeline
-from tests.tracing import traced_once
 
 LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "net.0.proj", "net.2")
 MERGED_STRENGTH = 0.8
@@ -53,13 +52,6 @@ def one_thread() -> Iterator[None]:
     """In sessions too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnxruntime, "SessionOptions", OneThread)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_trace() -> Iterator[None]:
-    """A model is traced once in a process, however often it is exported."""
-    with traced_once():
         yield
 
 

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from exporter import graphs
 from exporter.merge import stored_weight
-from exporter.unet import OPSET
+from exporter.traces import OPSET
 from exporter.variants import whole_graph
 from runtime.bundle import Bundle
 from runtime.manifest import FileRef, Graph, UNetGraph, file_refs
