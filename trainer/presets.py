@@ -25,7 +25,7 @@ PRESETS: dict[str, dict[str, object]] = {
 PICTURES = 20
 # Enough for the style judge to name the style at strength 1 (`make model-report`).
 TRAINING: dict[str, object] = {
-    "steps": 560,
+    "steps": 500,
     "batch_size": 8,
     "learning_rate": 2e-3,
     "lora_plus_ratio": 10.0,
