@@ -1,5 +1,6 @@
 """Every kind of file as the `lycoris-lora` package writes it, against its own merge."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +140,15 @@ def test_kinds_without_one_say_which_modules(
     read(lycoris, tmp_path / "l.safetensors", everything)
     with pytest.raises(BrushletError, match="MODE=merged") as caught:
         match_slots(read_lora(tmp_path / "l.safetensors"), everything)
-    assert f"{len(everything.slots)} of {len(everything.slots)} modules" in str(caught.value)
-    names = {entry.name for entry in everything.slots}
-    said = {name for name in names if f"{name}," in str(caught.value)}
-    assert len(said) == LISTED - 1  # the last one stands before "and"
-    assert f"and {len(names) - LISTED} more" in str(caught.value)
+    count = len(everything.slots)
+    assert f"{count} of {count} modules" in str(caught.value)
+    reasons = [
+        (names.split(", "), int(more))
+        for names, more in re.findall(r"\(([^()]+) and (\d+) more\)", str(caught.value))
+    ]
+    assert sum(len(names) + more for names, more in reasons) == count
+    assert all(len(names) == LISTED for names, _ in reasons)
+    assert {name for names, _ in reasons for name in names} < {s.name for s in everything.slots}
 
 
 def test_lokr_is_external_where_its_ranks_stay_low(
