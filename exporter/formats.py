@@ -12,6 +12,7 @@ from exporter.progress import Step
 from exporter.recipe import read_recipe
 from exporter.report import Report
 from exporter.slots import SlotSet
+from exporter.staging import told
 from runtime.errors import BrushletError
 from runtime.manifest import Dtype
 
@@ -68,6 +69,11 @@ def _check_dtype(form: Format, dtype: Dtype | None) -> None:
         raise BrushletError(what, where="--dtype", todo=todo)
 
 
+def _check_folder(out: Path, form: Literal["optimum", "adapter"]) -> None:
+    with told(out):
+        refuse_foreign(out, form)
+
+
 def export_as(
     form: Format,
     base: Base,
@@ -105,18 +111,17 @@ def export_as(
         return export(base, out, step, style, fresh, slot_set, dtype)
     mixture = read_mixture(source) if source else None
     factor = 1.0 if strength is None else strength
-    details = mixture.details(name) if mixture else None
-    if details:
-        check_name(details.name)
-    refuse_foreign(out, form)
-    # Imported here because they import torch, which an export into a bundle may do without, and
-    # which takes a while: what is wrong with a request is told before.
+    # The formats are imported late because they import torch, which an export into a bundle may do
+    # without, and which takes a while: what is wrong with a request is told before.
     if form == "optimum":
+        _check_folder(out, form)
         from exporter.optimum_format import export_optimum
 
         return export_optimum(base, out, step, mixture, factor)
+    assert mixture is not None
+    details = mixture.details(name)
+    check_name(details.name)
+    _check_folder(out, form)
     from exporter.adapter_format import export_adapter
 
-    assert mixture is not None
-    assert details is not None
     return export_adapter(base, out, step, mixture, details, factor, slot_set, fresh)

@@ -1,8 +1,6 @@
 """Sampler tables computed before: a schedule has the same ones in every base."""
 
-import hashlib
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +11,7 @@ from pydantic import ValidationError
 
 from exporter import samplers, unit_runs
 from exporter.staging import dump
-from runtime.files import cache_folder, write_whole
+from runtime.files import cache_folder, cache_key, write_whole
 from runtime.manifest import SamplerTables
 
 
@@ -52,5 +50,4 @@ def _step_counts() -> range:
 def _key(name: str, config: Mapping[str, Any]) -> str:
     """Of all that tables depend on: the schedule, diffusers, and the code that asks it."""
     code = [inspect.getsource(module) for module in (samplers, unit_runs)]
-    parts = [name, dict(config), diffusers.__version__, code]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()[:32]
+    return cache_key([name, dict(config), diffusers.__version__, code])

@@ -5,7 +5,6 @@ was looked at; torch's optimizer, which folds some of them, runs each time.
 """
 
 import hashlib
-import json
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ import onnx_ir.passes.common as common
 import torch
 from torch import nn
 
-from runtime.files import cache_folder, hashed_name, write_whole
+from runtime.files import cache_folder, cache_key, hashed_name, write_whole
 
 OPSET = 18  # what torch's exporter writes without conversion; every onnxruntime-web runs it
 KEPT = 64  # traces of some hundred kilobytes
@@ -55,7 +54,8 @@ def trace_module(
     named_inputs = dict(named_inputs or {})
     names = list(input_names), list(output_names)
     asked = [[list(tensor.shape) for tensor in inputs], names, repr(dynamic_shapes)]
-    key = _key(module, config, asked)
+    tensors = _tensors(module)
+    key = _key(module, tensors, config, asked)
     data = _read(key)
     if data is None:
         with warnings.catch_warnings(), torch.no_grad():
@@ -74,11 +74,10 @@ def trace_module(
                 verbose=False,
             )
         assert program is not None
-        data = _without_weights(program.model, module)
+        data = _without_weights(program.model, tensors)
         with suppress(OSError):
             _keep(key, data)
     model = ir.from_proto(onnx.ModelProto.FromString(data))
-    tensors = _tensors(module)
     for name, value in model.graph.initializers.items():
         if name in tensors:
             value.const_value = ir.tensor(tensors[name].detach().numpy(), name=name)
@@ -93,10 +92,9 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
     return parameters | dict(module.named_buffers(remove_duplicate=False))
 
 
-def _without_weights(model: ir.Model, module: nn.Module) -> bytes:
+def _without_weights(model: ir.Model, tensors: Mapping[str, torch.Tensor]) -> bytes:
     """A traced model as bytes, its tensors and where it was traced left out."""
     common.ClearMetadataAndDocStringPass()(model)
-    tensors = _tensors(module)
     for name, value in model.graph.initializers.items():
         if name in tensors:
             assert value.dtype is not None
@@ -136,10 +134,15 @@ def _name(key: str, data: bytes) -> str:
     return hashed_name(key, ".onnx", hashlib.sha256(data).hexdigest())
 
 
-def _key(module: nn.Module, config: Mapping[str, Any], asked: object) -> str:
+def _key(
+    module: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    config: Mapping[str, Any],
+    asked: object,
+) -> str:
     """Of all that a trace depends on: the module, the libraries, and the code of this package."""
     own = {key: value for key, value in config.items() if not key.startswith("_")}
-    tensors = {name: [str(t.dtype), list(t.shape)] for name, t in _tensors(module).items()}
+    shapes = {name: [str(tensor.dtype), list(tensor.shape)] for name, tensor in tensors.items()}
     code = [path.read_text() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    parts = [str(module), own, tensors, asked, [version(name) for name in _LIBRARIES], code]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()[:32]
+    libraries = [version(name) for name in _LIBRARIES]
+    return cache_key([str(module), own, shapes, asked, libraries, code])

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, named by what they hold."""
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -15,6 +16,12 @@ def cache_folder() -> Path:
     """Where this project keeps what it can make again; not made yet."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(home).expanduser() / "brushlet"
+
+
+def cache_key(parts: object) -> str:
+    """32 hex digits, the same for equal parts: all that a kept thing depends on."""
+    text = json.dumps(parts, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def sha256_file(path: Path) -> str:
