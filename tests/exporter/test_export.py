@@ -73,8 +73,13 @@ assert not heavy, heavy
 
 
 def test_a_full_export_by_command_gives_the_same_bytes(
-    bundle: Bundle, tiny_base: Path, tiny_loras: dict[str, Path], tmp_path: Path
+    bundle: Bundle,
+    tiny_base: Path,
+    tiny_loras: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # it traces for itself
     out = tmp_path / "dist"
     done = command(
         "export",
