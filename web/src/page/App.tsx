@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Address } from "./address";
+import { sayMissed } from "./missed";
 import { orderFor } from "./order";
 import { Announcer } from "./parts/Announcer";
 import { Controls } from "./parts/Controls";
@@ -19,6 +20,7 @@ import { useGallery } from "./useGallery";
 import { useGrid } from "./useGrid";
 import { useLive } from "./useLive";
 import { useLocalStyles } from "./useLocalStyles";
+import { type Saying, useNote } from "./useNote";
 import { useOffline } from "./useOffline";
 import { usePainter } from "./usePainter";
 import { useSettings } from "./useSettings";
@@ -41,10 +43,10 @@ export function App({ services, address }: { services: Services; address?: Addre
   const compare = useCompare(engine, painter);
   const local = useLocalStyles(engine);
   const { manifest } = local;
-  const { settings, change, missing } = useSettings(manifest, address);
+  const { settings, change, missed } = useSettings(manifest, address);
   const [live, setLive] = useState(false);
   const [count, setCount] = useState(1);
-  const [note, tell] = useState<string>();
+  const { note, tell, withdraw } = useNote();
   /** A style that has just been added, to be chosen as soon as the settings know it. */
   const [added, choose] = useState<string>();
 
@@ -75,13 +77,13 @@ export function App({ services, address }: { services: Services; address?: Addre
     change((now) => chooseOnly(now, styles, added));
   }, [added, settings, styles, change]);
 
-  const absent = local.listed ? missing.join(", ") : "";
+  const lacking = local.listed && missed ? JSON.stringify(missed) : "";
   useEffect(() => {
-    if (!absent) return;
-    const told = t("styles.missing", { names: absent });
-    tell(told);
-    return () => tell((now) => (now === told ? undefined : now));
-  }, [absent, t]);
+    if (!lacking) return;
+    const say: Saying = (t) => sayMissed(JSON.parse(lacking), t);
+    tell(say);
+    return () => withdraw(say);
+  }, [lacking, tell, withdraw]);
 
   const generate = useCallback(() => {
     if (ready && settings) start(orderFor(settings, styles), settings, { count });

@@ -4,6 +4,7 @@
  */
 
 import type { Manifest, Style } from "../bundle/manifest.gen";
+import { type Missed, missedSettings } from "./missed";
 import {
   firstSettings,
   maxCacheInterval,
@@ -68,8 +69,7 @@ export function addressFor(settings: Settings, manifest: Manifest): string {
 
 export interface Linked {
   settings: Settings;
-  /** Styles that the address names and this bundle has not. */
-  missing: string[];
+  missed: Missed;
 }
 
 /** What an address asks for, as far as it can be had; undefined where it asks for nothing. */
@@ -83,7 +83,7 @@ export function settingsIn(hash: string, manifest: Manifest): Linked | undefined
   };
   const whole = (...all: Parameters<typeof number>) => Math.round(number(...all));
   const [width, height] = numbersIn(query.get("size"), "x") ?? [first.width, first.height];
-  const { styles, missing } = stylesIn(query.get("styles"), manifest.styles ?? [], first);
+  const { styles, missed } = stylesIn(query.get("styles"), manifest.styles ?? [], first);
   const settings: Settings = {
     ...first,
     prompt: (query.get("prompt") ?? first.prompt).slice(0, longestPrompt),
@@ -99,7 +99,8 @@ export function settingsIn(hash: string, manifest: Manifest): Linked | undefined
     height,
     styles,
   };
-  return { settings: settingsFor(manifest, settings), missing };
+  const lacking = { styles: missed, ...missedSettings(manifest, settings) };
+  return { settings: settingsFor(manifest, settings), missed: lacking };
 }
 
 function numbersIn(text: string | null, between: string): [number, number] | undefined {
@@ -117,16 +118,16 @@ function rangeIn(text: string | null): [number, number] {
 
 /** `miyazaki:0.8,ink:0.5:0.3`: name, strength, and that on the words where it is another. */
 function stylesIn(text: string | null, known: readonly Style[], first: Settings) {
-  if (text === null) return { styles: first.styles, missing: [] };
+  if (text === null) return { styles: first.styles, missed: [] };
   const styles = Object.fromEntries(
     Object.entries(first.styles).map(([name, setting]) => [name, { ...setting, on: false }]),
   );
-  const missing: string[] = [];
+  const missed: string[] = [];
   for (const [name = "", ...strengths] of text.split(",").map((part) => part.split(":"))) {
     const style = styleCalled(known, name);
     const was = style && styles[style.name];
     if (!style || !was) {
-      if (name) missing.push(name);
+      if (name) missed.push(name);
       continue;
     }
     const [strength, te] = strengths.map(strengthIn);
@@ -135,7 +136,7 @@ function stylesIn(text: string | null, known: readonly Style[], first: Settings)
     if (te !== undefined) chosen.te = te;
     styles[style.name] = chosen;
   }
-  return { styles, missing };
+  return { styles, missed };
 }
 
 function strengthIn(text: string): number | undefined {

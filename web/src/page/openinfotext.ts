@@ -3,6 +3,7 @@
 import type { Manifest } from "../bundle/manifest.gen";
 import type { Infotext } from "./infotext";
 import { samplerIn } from "./infotext";
+import { type Missed, missedSettings } from "./missed";
 import {
   chooseSampler,
   firstSettings,
@@ -13,22 +14,8 @@ import {
   type Settings,
   settingsFor,
 } from "./settings";
-import { fittingSize } from "./sizes";
 import { followTags, strangeTags } from "./tags";
 import { promptToSend, triggerWords } from "./triggers";
-
-/** What an infotext asks for that cannot be had, for the artist to hear of. */
-export interface Missed {
-  /** Styles that are none here. */
-  styles: string[];
-  sampler?: string;
-  /** `512x768`. */
-  size?: string;
-  /** It was drawn by another model, of this name. */
-  model?: string;
-  /** It began from a picture, which no infotext has. */
-  image: boolean;
-}
 
 export interface OpenedInfotext {
   settings: Settings;
@@ -50,7 +37,6 @@ export function openInfotext(told: Infotext, manifest: Manifest): OpenedInfotext
   const { settings: styled, strange } = withStyles(told.prompt, manifest, first);
   const sampler = samplerIn(fields, manifest.samplers);
   const sized = sizeIn(fields.get("Size"));
-  const fitting = sized && fittingSize(manifest.model, sized);
   const chosen = chooseSampler(styled, manifest, sampler?.name ?? first.sampler);
   const settings = settingsFor(manifest, {
     ...chosen,
@@ -61,7 +47,7 @@ export function openInfotext(told: Infotext, manifest: Manifest): OpenedInfotext
     clipSkip: whole("Clip skip", 1, maxClipSkip + 1, 1) - 1,
     guidanceRange: rangeIn(fields.get("Guided")),
     cacheInterval: whole("Cache interval", 1, maxCacheInterval, 1),
-    ...(fitting ?? {}),
+    ...sized,
   });
   const model = fields.get("Model");
   const hash = fields.get("Model hash");
@@ -69,10 +55,8 @@ export function openInfotext(told: Infotext, manifest: Manifest): OpenedInfotext
   const missed: Missed = {
     styles: strange,
     image: fields.has("Denoising strength") && !fields.has("Hires upscale"),
+    ...missedSettings(manifest, sized ?? {}),
     ...(fields.get("Sampler") && !sampler && { sampler: samplerNameIn(fields) }),
-    ...(sized &&
-      fitting &&
-      !sameSize(sized, fitting) && { size: `${sized.width}x${sized.height}` }),
     ...(isOther && { model: model ?? hash }),
   };
   return { settings: withoutLead(settings, manifest), missed };
@@ -116,11 +100,6 @@ function sizeIn(text: string | undefined) {
   const [, width, height] = /^(\d{1,5})x(\d{1,5})$/.exec(text ?? "") ?? [];
   return width && height ? { width: Number(width), height: Number(height) } : undefined;
 }
-
-const sameSize = (
-  one: { width: number; height: number },
-  other: { width: number; height: number },
-) => one.width === other.width && one.height === other.height;
 
 function rangeIn(text: string | undefined): [number, number] {
   const [, from, to] = /^([\d.]+)-([\d.]+)$/.exec(text ?? "") ?? [];

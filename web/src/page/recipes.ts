@@ -4,6 +4,7 @@
  */
 
 import type { Manifest, Style } from "../bundle/manifest.gen";
+import { type Missed, missedSettings } from "./missed";
 import {
   firstSettings,
   maxCacheInterval,
@@ -68,8 +69,8 @@ export function recipeFor(
 export interface OpenedRecipe {
   name: string;
   settings: Settings;
-  /** LoRAs that are no styles of this bundle. */
-  missing: string[];
+  /** Its `styles` are LoRAs that are none here. */
+  missed: Missed;
 }
 
 /**
@@ -86,13 +87,13 @@ export function openRecipe(text: string, manifest: Manifest, now: Settings): Ope
       { ...was, on: false },
     ]),
   );
-  const missing: string[] = [];
+  const strange: string[] = [];
   const told = recipe.settings ?? {};
   for (const { name, path, default_weight = 1 } of recipe.loras) {
     const style = styleCalled(known, path.split(/[\\/]/).at(-1) ?? path) ?? byName(known, name);
     const was = style && styles[style.name];
     if (!style || !was) {
-      missing.push(name || path);
+      strange.push(name || path);
       continue;
     }
     const te = isRecord(told.te) ? told.te[style.name] : undefined;
@@ -112,7 +113,8 @@ export function openRecipe(text: string, manifest: Manifest, now: Settings): Ope
     settings[field as keyof typeof numbers] = field === "guidance" ? inside : Math.round(inside);
   }
   if (isRange(told.guidanceRange)) settings.guidanceRange = told.guidanceRange;
-  return { name: recipe.pack_name, settings: settingsFor(manifest, settings), missing };
+  const missed = { styles: strange, ...missedSettings(manifest, settings) };
+  return { name: recipe.pack_name, settings: settingsFor(manifest, settings), missed };
 }
 
 const byName = (styles: readonly Style[], name: string | undefined) =>

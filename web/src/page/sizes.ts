@@ -49,6 +49,9 @@ export function shapesOf(model: Model): ({ name: ShapeName } & Size)[] {
   return shapes.filter(({ width, height }, index) => first(width, height) === index);
 }
 
+export const sameSize = (one: Size, other: Size): boolean =>
+  one.width === other.width && one.height === other.height;
+
 /** `size` where the model can draw it, else what it was trained on. */
 export function fittingSize(model: Model, { width, height }: Size): Size {
   const usual = usualSize(model);

@@ -1,15 +1,16 @@
 /** Files that come to the page, by drop or by button, and what becomes of them. */
 
 import { useCallback } from "react";
-import { useTranslation } from "react-i18next";
 import type { Manifest } from "../bundle/manifest.gen";
 import { keyword, longestInfotext, parseInfotext } from "./infotext";
+import { sayMissed } from "./missed";
 import { openInfotext } from "./openinfotext";
 import { isPng, readText } from "./png";
 import { openRecipe } from "./recipes";
 import type { Settings } from "./settings";
 import { sourcePicture } from "./source";
 import type { LocalStyles } from "./useLocalStyles";
+import type { Saying } from "./useNote";
 import type { ChangeSettings } from "./useSettings";
 
 /** Bytes; a larger JSON is no recipe. */
@@ -33,8 +34,8 @@ interface Studio {
   local: LocalStyles;
   /** Turns a style on as soon as the settings know it. */
   choose: (style: string) => void;
-  /** Is given what is worth knowing, in the artist's language. */
-  tell: (text: string | undefined) => void;
+  /** Is given what is worth knowing. */
+  tell: (say?: Saying) => void;
 }
 
 /** Takes files; `source` leaves a picture's settings alone, and begins from it. */
@@ -45,68 +46,64 @@ export type OpenFiles = (files: readonly File[], as?: "source") => void;
  * in it. Any other picture is what the next one begins from.
  */
 export function useFiles(studio: Studio): OpenFiles {
-  const { t } = useTranslation();
   const { manifest, ready, settings, change, local, choose, tell } = studio;
   const { add, dismiss } = local;
 
   const openLora = useCallback(
     async (file: File, beside: readonly File[]) => {
-      if (!ready) return tell(t("drop.early"));
+      if (!ready) return tell((t) => t("drop.early"));
       const style = await add(file, beside);
       if (!style) return;
       choose(style.name);
-      if (style.kept === "bundle") tell(t("styles.known", { title: style.title }));
+      if (style.kept === "bundle") tell((t) => t("styles.known", { title: style.title }));
       else if (style.notes.length) {
-        tell(style.notes.map(({ code }) => t(`styles.notes.${code}`)).join(" "));
+        tell((t) => style.notes.map(({ code }) => t(`styles.notes.${code}`)).join(" "));
       }
     },
-    [ready, add, choose, tell, t],
+    [ready, add, choose, tell],
   );
 
   const openJson = useCallback(
     async (file: File) => {
       if (!manifest || !settings) return;
+      const refuse = (reason: Saying) =>
+        tell((t) => t("recipe.broken", { file: file.name, reason: reason(t) }));
+      if (file.size > longestRecipe) return refuse((t) => t("recipe.long"));
       try {
-        if (file.size > longestRecipe) throw new Error(t("recipe.long"));
         const text = await file.text();
-        const { name, missing } = openRecipe(text, manifest, settings);
+        const { name, missed } = openRecipe(text, manifest, settings);
         change((now) => openRecipe(text, manifest, now).settings);
-        const said = [t("recipe.opened", { name })];
-        if (missing.length) said.push(t("styles.missing", { names: missing.join(", ") }));
-        tell(said.join(" "));
+        tell((t) => `${t("recipe.opened", { name })} ${sayMissed(missed, t)}`.trim());
       } catch (thrown) {
-        tell(t("recipe.broken", { file: file.name, reason: messageIn(thrown) }));
+        refuse(() => messageIn(thrown));
       }
     },
-    [manifest, settings, change, tell, t],
+    [manifest, settings, change, tell],
   );
 
   /** Whether the picture had settings in it, sound or not. */
   const openSettings = useCallback(
     async (file: File): Promise<boolean> => {
       if (!manifest) return false;
+      const refuse = (reason: Saying) =>
+        tell((t) => t("infotext.broken", { file: file.name, reason: reason(t) }));
       try {
         const bytes = new Uint8Array(await file.arrayBuffer());
         const text = isPng(bytes) ? await readText(bytes, keyword) : undefined;
         if (!text?.trim()) return false;
-        if (text.length > longestInfotext) throw new Error(t("infotext.long"));
+        if (text.length > longestInfotext) {
+          refuse((t) => t("infotext.long"));
+          return true;
+        }
         const { settings, missed } = openInfotext(parseInfotext(text), manifest);
         change(() => settings);
-        const said = [t("infotext.opened", { file: file.name })];
-        if (missed.styles.length) {
-          said.push(t("styles.missing", { names: missed.styles.join(", ") }));
-        }
-        for (const field of ["sampler", "size", "model"] as const) {
-          if (missed[field]) said.push(t(`infotext.${field}`, { name: missed[field] }));
-        }
-        if (missed.image) said.push(t("infotext.image"));
-        tell(said.join(" "));
+        tell((t) => `${t("infotext.opened", { file: file.name })} ${sayMissed(missed, t)}`.trim());
       } catch (thrown) {
-        tell(t("infotext.broken", { file: file.name, reason: messageIn(thrown) }));
+        refuse(() => messageIn(thrown));
       }
       return true;
     },
-    [manifest, change, tell, t],
+    [manifest, change, tell],
   );
 
   const openPicture = useCallback(
@@ -115,15 +112,15 @@ export function useFiles(studio: Studio): OpenFiles {
         const image = await sourcePicture(file);
         change((now) => ({ ...now, image }));
       } catch {
-        tell(t("source.broken", { file: file.name }));
+        tell((t) => t("source.broken", { file: file.name }));
       }
     },
-    [change, tell, t],
+    [change, tell],
   );
 
   return useCallback(
     async (files, as) => {
-      tell(undefined); // what was said of files before
+      tell(); // what was said of files before
       dismiss();
       const loras = files.filter(isLora);
       for (const lora of loras)
@@ -136,9 +133,9 @@ export function useFiles(studio: Studio): OpenFiles {
         if (file.name.toLowerCase().endsWith(".json")) await openJson(file);
         else if (file.type.startsWith("image/")) {
           if (as === "source" || !(await openSettings(file))) await openPicture(file);
-        } else tell(t("drop.strange", { file: file.name }));
+        } else tell((t) => t("drop.strange", { file: file.name }));
       }
     },
-    [openLora, openJson, openSettings, openPicture, dismiss, tell, t],
+    [openLora, openJson, openSettings, openPicture, dismiss, tell],
   );
 }

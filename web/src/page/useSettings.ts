@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { Manifest } from "../bundle/manifest.gen";
 import { type Address, addressFor, type Linked, settingsIn } from "./address";
+import type { Missed } from "./missed";
 import { type Settings, settingsFor } from "./settings";
 
 export type ChangeSettings = (edit: (settings: Settings) => Settings) => void;
@@ -16,7 +17,7 @@ const restMs = 400;
 export function useSettings(
   manifest: Manifest | undefined,
   address?: Address,
-): { settings: Settings | undefined; change: ChangeSettings; missing: readonly string[] } {
+): { settings: Settings | undefined; change: ChangeSettings; missed: Missed | undefined } {
   const [chosen, setChosen] = useState<Settings>();
   const [hash, setHash] = useState(() => address?.read() ?? "");
   const last = useRef(hash);
@@ -60,7 +61,5 @@ export function useSettings(
     return () => clearTimeout(timer);
   }, [address, manifest, chosen]);
 
-  return { settings, change, missing: linked?.missing ?? none };
+  return { settings, change, missed: linked?.missed };
 }
-
-const none: readonly string[] = [];

@@ -98,7 +98,7 @@ describe("texts of A1111", () => {
     expect(opened.styles.gothic).toMatchObject({ on: true, strength: 0.7 });
     expect(opened.styles.miyazaki?.on).toBe(false);
     expect(missed.styles).toEqual(["unknown_v2"]);
-    expect(missed.size).toBe("512x768");
+    expect(missed.size).toEqual({ width: 512, height: 768 });
     expect(missed.model).toBe("v1-5-pruned-emaonly");
   });
 

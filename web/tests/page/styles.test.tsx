@@ -228,7 +228,7 @@ test("a file that is nothing here is named", async () => {
 });
 
 test("a recipe that is dropped sets the styles, and says which it has not", async () => {
-  await open();
+  const { user } = await open();
   const recipe = {
     pack_name: "Dusk",
     loras: [
@@ -242,6 +242,9 @@ test("a recipe that is dropped sets the styles, and says which it has not", asyn
   expect([isOn("miyazaki"), isOn("gothic"), strength("gothic")]).toEqual([false, true, "0.35"]);
   expect(value("seed")).toBe("9");
   expect(byId("note").textContent).toBe("Recipe “Dusk” is set. Not styles of this page: Ink.");
+  await user.click(byId("language"));
+  expect(byId("note").textContent).toBe("已套用配方“Dusk”。 本页没有这些风格：Ink。");
+  await user.click(byId("language"));
   await drop(new File(["[]"], "list.json"));
   expect(byId("note").textContent).toContain("It is not a JSON object.");
 });
@@ -334,8 +337,12 @@ describe("the address", () => {
     await waitFor(() =>
       expect(address.hash).toMatch(/^#prompt=a\+lake\+%26\+hills&styles=gothic:0\.4&/),
     );
-    await act(async () => address.go("#prompt=a+house"));
+    await act(async () => address.go("#prompt=a+house&size=13x7&sampler=plms"));
     expect(value("prompt")).toBe("a house");
+    await waitFor(() => expect(byId("note").textContent).toContain("13x7"));
+    expect(byId("note").textContent).toContain("“plms”");
+    await act(async () => address.go("#prompt=a+house"));
+    expect(byId("note").textContent).toBe("");
     const before = address.hash;
     await act(async () => address.go("#picture")); // the skip link's
     expect(address.hash).toBe(before);

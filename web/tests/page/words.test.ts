@@ -32,7 +32,7 @@ const mixed: Settings = {
 describe("an address", () => {
   test("says all that was chosen, and brings it back", () => {
     const hash = addressFor(mixed, manifest);
-    expect(settingsIn(hash, manifest)).toEqual({ settings: mixed, missing: [] });
+    expect(settingsIn(hash, manifest)).toEqual({ settings: mixed, missed: { styles: [] } });
     expect(hash).toContain("styles=miyazaki:0.8,ink:1.25:0.3");
   });
 
@@ -48,7 +48,11 @@ describe("an address", () => {
       "&styles=miyazaki:1e9,ghost:1,gothic:x&prompt=" +
       "a".repeat(99_999);
     const found = settingsIn(hash, manifest);
-    expect(found?.missing).toEqual(["ghost"]);
+    expect(found?.missed).toEqual({
+      styles: ["ghost"],
+      sampler: "plms",
+      size: { width: 13, height: 9_999_999 },
+    });
     expect(found?.settings).toMatchObject({
       seed: 0,
       steps: 50,
@@ -71,7 +75,7 @@ describe("a recipe", () => {
   test("brings back the mix and the settings", () => {
     const text = JSON.stringify(recipeFor(mixed, styles, about));
     const opened = openRecipe(text, manifest, first);
-    expect(opened).toEqual({ name: "Dusk", settings: mixed, missing: [] });
+    expect(opened).toEqual({ name: "Dusk", settings: mixed, missed: { styles: [] } });
   });
 
   test("is the form that the exporter reads (tests/exporter/test_recipe.py has the same file)", () => {

@@ -1,5 +1,4 @@
 import { useCallback, useMemo } from "react";
-import { useTranslation } from "react-i18next";
 import type { Manifest, Style } from "../../bundle/manifest.gen";
 import type { Contribution } from "../../worker/protocol";
 import { formatStrength } from "../format";
@@ -8,6 +7,7 @@ import { ideasOf } from "../templates";
 import type { OpenFiles } from "../useFiles";
 import type { Grid } from "../useGrid";
 import type { LocalStyles } from "../useLocalStyles";
+import type { Saying } from "../useNote";
 import type { Painter } from "../usePainter";
 import type { ChangeSettings } from "../useSettings";
 import { Actions } from "./Actions";
@@ -36,10 +36,9 @@ export function Controls(props: {
   local: LocalStyles;
   /** Takes files as if they were dropped on the page. */
   open: OpenFiles;
-  note: string | undefined;
-  tell: (note: string | undefined) => void;
+  note: Saying | undefined;
+  tell: (say?: Saying) => void;
 }) {
-  const { t } = useTranslation();
   const { manifest, settings, change, ready, tell } = props;
   const styles = manifest.styles ?? [];
   const ideas = useMemo(() => ideasOf(manifest.styles ?? [], manifest.hints), [manifest]);
@@ -48,9 +47,9 @@ export function Controls(props: {
       const said = moved.map(
         ({ name, title }) => `${title} ${formatStrength(after.styles[name]?.strength ?? 0)}`,
       );
-      tell(t("styles.tagged", { styles: said.join(", ") }));
+      tell((t) => t("styles.tagged", { styles: said.join(", ") }));
     },
-    [tell, t],
+    [tell],
   );
   return (
     <form
@@ -89,7 +88,7 @@ export function Controls(props: {
       />
       <SourceField settings={settings} change={change} />
       <SettingsRow manifest={manifest} settings={settings} change={change} />
-      <Note text={props.note} dismiss={() => tell(undefined)} />
+      <Note say={props.note} dismiss={() => tell()} />
       <Actions
         ready={ready}
         painter={props.painter}
