@@ -50,7 +50,7 @@ import { chooseStore } from "./stores";
 import { StyleBook } from "./stylebook";
 import type { TextEncoders } from "./text";
 import { Vae } from "./vae";
-import { type BundleParts, type OpenVariant, openVariant, type Passed } from "./variants";
+import { type BundleParts, type OpenVariant, openVariant, type Passed, sameWay } from "./variants";
 
 /**
  * Bytes of weights up to which a switch between base and merged styles costs no loading. Above, only
@@ -343,14 +343,19 @@ export class Engine {
     const { candidates, refused } = listCandidates(variant, this.device, this.wanted);
     const left = this.failures.divide(candidates);
     const base = variant.golden ? undefined : await this.vouching(work);
-    const memory = this.wanted ? Memory.nothing : await Memory.of(this.device.identity, variant);
+    const memory = await Memory.of(this.device.identity, variant, this.wanted);
+    const measured = (one: Candidate) => {
+      if (!base) return memory.measured(one);
+      const { error, tolerance } = base.report;
+      return sameWay(one, base.candidate) ? { error, tolerance } : undefined;
+    };
     const running = [...this.variants.values()][0]?.candidate;
     const order = memory.arrange(left.allowed);
     if (running) order.sort(preferring(running));
     if (!this.isSmall) await this.releaseVariants();
-    const out = [...refused, ...left.refused];
+    const out = base?.report.refused ?? [...refused, ...left.refused];
     const opened = await this.parts.files.reading(() =>
-      openVariant(this.parts, variant, order, out, work, base),
+      openVariant(this.parts, variant, order, out, work, measured),
     );
     this.variants.set(name, opened);
     if (variant === baseVariant(this.manifest)) this.passed = opened;

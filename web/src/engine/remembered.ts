@@ -1,21 +1,24 @@
 /**
  * What golden vectors said at earlier visits, so that a graph known to compute wrongly costs neither
- * its download nor its compilation again. The one that passed is still checked at each load: one
- * step, whose shaders have to be compiled anyway.
+ * its download nor its compilation again. On a GPU the one that passed is still checked at each load:
+ * drivers change, and the step compiles shaders that are needed anyway. On WebAssembly the same code
+ * computes the same again, and a visit begins a step sooner.
  */
 
 import type { DBSchema, IDBPDatabase } from "idb";
 import type { UNetVariant } from "../bundle/manifest.gen";
+import type { LoadRequest } from "../worker/protocol";
 import { openDatabase } from "./database";
 import type { Candidate } from "./providers";
 import { ORT_VERSION } from "./runtimes";
-import type { OpenVariant } from "./variants";
+import type { Measured, OpenVariant } from "./variants";
 
 /** A candidate in words: provider, threads, precision, attention. */
 type Way = string;
 
 interface Results {
   passed: Way;
+  measured: Measured;
   /** Measured too far from PyTorch; no other failure is kept, since the next visit may be luckier. */
   failed: { way: Way; reason: string }[];
 }
@@ -25,28 +28,43 @@ export class Memory {
   private constructor(
     private readonly key: string | undefined,
     private results: Results | undefined,
+    /** Whether the order of candidates is the caller's, to be kept. */
+    private readonly ordered: boolean,
   ) {}
 
-  static readonly nothing = new Memory(undefined, undefined);
-
-  /** @param identity browser and GPU; another one, or another bundle or onnxruntime, is new */
-  static async of(identity: string, variant: UNetVariant): Promise<Memory> {
-    if (!variant.golden) return Memory.nothing;
+  /**
+   * @param identity browser and GPU; another one, or another bundle or onnxruntime, is new
+   * @param wanted the providers that were asked for, which have a memory of their own
+   */
+  static async of(
+    identity: string,
+    variant: UNetVariant,
+    wanted?: LoadRequest["providers"],
+  ): Promise<Memory> {
+    if (!variant.golden) return new Memory(undefined, undefined, true);
     const hashes = variant.graphs.flatMap(({ prepare, file, shortcut, shards }) => [
       prepare.sha256,
       file.sha256,
       shortcut?.sha256,
       ...shards,
     ]);
-    const key = JSON.stringify([identity, ORT_VERSION, variant.golden.file.sha256, hashes]);
-    return new Memory(key, await recall(key));
+    const all = [identity, wanted, ORT_VERSION, variant.golden.file.sha256, hashes];
+    const key = JSON.stringify(all);
+    return new Memory(key, await recall(key), wanted !== undefined);
   }
 
   /** First who passed; last who failed, should all others fail this time. */
   arrange(candidates: readonly Candidate[]): Candidate[] {
+    if (this.ordered) return [...candidates];
     const rank = (one: Candidate) =>
       wayOf(one) === this.results?.passed ? 0 : this.reasonOf(one) ? 2 : 1;
     return [...candidates].sort((a, b) => rank(a) - rank(b));
+  }
+
+  /** What an earlier visit measured of a candidate that computes the same ever since. */
+  measured(candidate: Candidate): Measured | undefined {
+    const passed = wayOf(candidate) === this.results?.passed;
+    return passed && candidate.provider === "wasm" ? this.results?.measured : undefined;
   }
 
   /** Notes how a variant was opened, and tells in its report whom memory has ruled out. */
@@ -60,7 +78,8 @@ export class Memory {
       const [provider, , compute] = way.split(" ") as [string, string, string];
       report.refused.push({ provider, compute, reason: `${reason} (found at an earlier visit)` });
     }
-    this.results = { passed, failed: [...earlier, ...now] };
+    const { error, tolerance } = report;
+    this.results = { passed, measured: { error, tolerance }, failed: [...earlier, ...now] };
     await keep(this.key, this.results);
   }
 

@@ -33,6 +33,9 @@ export interface BundleParts {
 /** Which candidate passed, and how well. */
 export type Passed = Pick<OpenVariant, "candidate" | "report">;
 
+/** What a golden vector said. */
+export type Measured = Pick<ProviderReport, "error" | "tolerance">;
+
 /** A golden vector, ready to be tried. */
 interface Check {
   golden: Golden;
@@ -42,7 +45,8 @@ interface Check {
 
 /**
  * @param refused what was ruled out before, for the report
- * @param base vouches for a variant without a golden vector, which has the base's graphs
+ * @param known what was measured of a candidate before; the only ones that are taken where the
+ *   variant has no golden vector
  * @throws EngineProblem `no-provider` with each candidate's reason; as `fetchFile`; `cancelled`
  */
 export async function openVariant(
@@ -51,22 +55,24 @@ export async function openVariant(
   candidates: readonly Candidate[],
   refused: readonly Refusal[],
   work: Work,
-  base?: Passed,
+  known: (candidate: Candidate) => Measured | undefined,
 ): Promise<OpenVariant> {
   const { files } = parts;
   const { tally, signal } = work;
   const golden = variant.golden ?? undefined;
-  const order = golden
-    ? candidates
-    : candidates.filter((one) => base && sameWay(one, base.candidate));
+  const order = golden ? candidates : candidates.filter((one) => known(one));
   const first = order[0];
   const wanted = first ? [...shardsOf(parts.manifest, first.graph), ...graphFiles(first)] : [];
-  await files.plan(golden ? [...wanted, golden.file] : wanted, work);
+  const tries = golden && first && !known(first);
+  await files.plan(tries ? [...wanted, golden.file] : wanted, work);
 
   const refusals = [...refused];
   const wrong: OpenVariant["wrong"] = [];
-  const check = golden && (await readCheck(parts, golden, variant, work));
+  let reading: Promise<Check> | undefined;
   for (const candidate of order) {
+    const before = known(candidate);
+    if (golden && !before) reading ??= readCheck(parts, golden, variant, work);
+    const check = before ? undefined : await reading;
     let shards = await mountShards(parts, candidate.graph, work);
     const graph = await graphBytes(parts, candidate, work);
     stopIfAborted(signal);
@@ -78,12 +84,11 @@ export async function openVariant(
       tried = await tryCandidate(parts, candidate, graph, shards, check);
     }
     if ("unet" in tried) {
-      const { unet, error } = tried;
-      if (!check && base) return { variant, unet, candidate, report: base.report, wrong };
       const { provider, threads, graph } = candidate;
-      const tolerance = check ? toleranceOf(check.golden, graph.compute) : 0;
-      const report = { provider, compute: graph.compute, threads, error, tolerance };
-      return { variant, unet, candidate, report: { ...report, refused: refusals }, wrong };
+      const tolerance = golden ? toleranceOf(golden, graph.compute) : 0;
+      const measured = before ?? { error: tried.error, tolerance };
+      const report = { provider, compute: graph.compute, threads, ...measured, refused: refusals };
+      return { variant, unet: tried.unet, candidate, report, wrong };
     }
     const { reason } = tried;
     refusals.push({ provider: candidate.provider, compute: candidate.graph.compute, reason });
@@ -135,7 +140,7 @@ async function readCheck(
 }
 
 /** Whether two candidates compute the same way: provider, threads, precision and attention. */
-function sameWay(a: Candidate, b: Candidate): boolean {
+export function sameWay(a: Candidate, b: Candidate): boolean {
   return (
     a.provider === b.provider &&
     a.threads === b.threads &&

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { FileRef, Golden, Manifest, Slot } from "../../src/bundle/manifest.gen";
 import { Engine } from "../../src/engine/engine";
 import { goldenLora } from "../../src/engine/golden";
+import { Memory } from "../../src/engine/remembered";
 import type { DenoiseRequest, LoadProgress, Notice } from "../../src/worker/protocol";
 import { mixedManifest } from "../manifest";
 import packs from "../vectors/packs.json";
@@ -133,6 +134,19 @@ describe("opening", () => {
       "prepare-base-fp32-fused.onnx",
       "base-fp32-fused.onnx",
     ]);
+  });
+
+  test("what an earlier visit measured needs no golden vector", async () => {
+    const known = vi.spyOn(Memory.prototype, "measured");
+    known.mockReturnValue({ error: 3e-7, tolerance: 1e-4 });
+    try {
+      const engine = await open();
+      expect(engine.report).toMatchObject({ provider: "wasm", error: 3e-7, tolerance: 1e-4 });
+      expect(bundle.asked).not.toContain("golden-base.safetensors");
+      expect((await engine.denoise(picture())).provider).toEqual(engine.report);
+    } finally {
+      known.mockRestore();
+    }
   });
 
   test("progress counts every byte once and ends at the total", async () => {

@@ -1,5 +1,5 @@
 import "fake-indexeddb/auto";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Golden, UNetVariant } from "../../src/bundle/manifest.gen";
 import { type Candidate, listCandidates } from "../../src/engine/providers";
 import { Memory } from "../../src/engine/remembered";
@@ -65,4 +65,30 @@ test("another browser, GPU or bundle is asked anew", async () => {
   for (const memory of [await Memory.of("two", variant), await Memory.of("one", exported)]) {
     expect(memory.arrange(candidates)).toEqual(candidates);
   }
+});
+
+describe("what an earlier visit measured", () => {
+  const onWasm = candidates.find(({ provider }) => provider === "wasm") as Candidate;
+  const figures = { error: 1e-6, tolerance: 1e-5 };
+
+  test("holds on WebAssembly, which computes the same again", async () => {
+    await (await Memory.of("measured", variant)).learn(opened([], onWasm));
+    const again = await Memory.of("measured", variant);
+    expect(again.measured(onWasm)).toEqual(figures);
+    expect(again.measured({ ...onWasm, threads: 2 })).toBeUndefined();
+    const plain = { ...onWasm.graph, attention: "plain" as const };
+    expect(again.measured({ ...onWasm, graph: plain })).toBeUndefined();
+  });
+
+  test("is measured anew on a GPU", async () => {
+    await (await Memory.of("drivers", variant)).learn(opened([], nativeFused));
+    expect((await Memory.of("drivers", variant)).measured(nativeFused)).toBeUndefined();
+  });
+});
+
+test("providers that were asked for keep their order, and have a memory of their own", async () => {
+  const wanted = [{ provider: "wasm" as const }];
+  await (await Memory.of("asked", variant, wanted)).learn(opened([nativeFused], jsepFused));
+  expect((await Memory.of("asked", variant, wanted)).arrange(candidates)).toEqual(candidates);
+  expect((await Memory.of("asked", variant)).arrange(candidates)).toEqual(candidates);
 });
