@@ -47,7 +47,7 @@ $(DONE): pyproject.toml
 	touch $@
 
 web/node_modules/.done: web/package-lock.json
-	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20 ? 1 : 0)' || { echo "Node >= 20 is needed" >&2; exit 1; }
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a < 20 || (a == 20 && b < 19) ? 1 : 0)' || { echo "Node >= 20.19 is needed" >&2; exit 1; }
 	cd web && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 

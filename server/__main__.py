@@ -2,7 +2,7 @@
 
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -20,55 +20,31 @@ console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+def _about(key: str) -> Any:
+    """An option that says what the setting says of itself."""
+    return typer.Option(help=Settings.model_fields[key].description)
+
+
 @app.command()
 def serve(
-    bundle: Annotated[Path, typer.Option(help="folder with a manifest.json")] = DEFAULT.bundle,
-    page: Annotated[Path, typer.Option(help="folder with the built page")] = DEFAULT.page,
-    host: Annotated[
-        str, typer.Option(help="address to listen on; 0.0.0.0 for every network")
-    ] = DEFAULT.host,
-    port: Annotated[int, typer.Option(help="0 takes a free one")] = DEFAULT.port,
-    allow_origin: Annotated[
-        list[str] | None, typer.Option(help="another site whose pages may call; repeatable")
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="another name of this server, * for any, without a port; repeatable"),
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(help="requests computed at the same time")
-    ] = DEFAULT.workers,
-    queue: Annotated[int, typer.Option(help="requests that may wait")] = DEFAULT.queue,
-    draw_queue: Annotated[
-        int, typer.Option(help="pictures of /v1/txt2img that may wait; one is drawn at a time")
-    ] = DEFAULT.draw_queue,
-    max_side: Annotated[
-        int, typer.Option(help="longest side of a picture in pixels")
-    ] = DEFAULT.max_side,
-    max_steps: Annotated[
-        int, typer.Option(help="most steps of a picture of /v1/txt2img")
-    ] = DEFAULT.max_steps,
-    max_prompt_bytes: Annotated[
-        int, typer.Option(help="largest body of /v1/encode and /v1/txt2img")
-    ] = DEFAULT.max_prompt_bytes,
-    max_latents_bytes: Annotated[
-        int, typer.Option(help="largest body of /v1/decode")
-    ] = DEFAULT.max_latents_bytes,
-    max_image_bytes: Annotated[
-        int, typer.Option(help="largest body of /v1/encode-image")
-    ] = DEFAULT.max_image_bytes,
-    body_seconds: Annotated[
-        int, typer.Option(help="how long a body may take to arrive")
-    ] = DEFAULT.body_seconds,
-    connections: Annotated[
-        int, typer.Option(help="connections held at the same time; more are answered 503")
-    ] = DEFAULT.connections,
-    retry_seconds: Annotated[
-        int, typer.Option(help="when a busy or unready server is to be asked again")
-    ] = DEFAULT.retry_seconds,
-    shutdown_seconds: Annotated[
-        int, typer.Option(help="how long running requests may take to end at a stop")
-    ] = DEFAULT.shutdown_seconds,
+    bundle: Annotated[Path, _about("bundle")] = DEFAULT.bundle,
+    page: Annotated[Path, _about("page")] = DEFAULT.page,
+    host: Annotated[str, _about("host")] = DEFAULT.host,
+    port: Annotated[int, _about("port")] = DEFAULT.port,
+    allow_origin: Annotated[list[str] | None, _about("allow_origins")] = None,
+    allow_host: Annotated[list[str] | None, _about("allow_hosts")] = None,
+    workers: Annotated[int, _about("workers")] = DEFAULT.workers,
+    queue: Annotated[int, _about("queue")] = DEFAULT.queue,
+    draw_queue: Annotated[int, _about("draw_queue")] = DEFAULT.draw_queue,
+    max_side: Annotated[int, _about("max_side")] = DEFAULT.max_side,
+    max_steps: Annotated[int, _about("max_steps")] = DEFAULT.max_steps,
+    max_prompt_bytes: Annotated[int, _about("max_prompt_bytes")] = DEFAULT.max_prompt_bytes,
+    max_latents_bytes: Annotated[int, _about("max_latents_bytes")] = DEFAULT.max_latents_bytes,
+    max_image_bytes: Annotated[int, _about("max_image_bytes")] = DEFAULT.max_image_bytes,
+    body_seconds: Annotated[int, _about("body_seconds")] = DEFAULT.body_seconds,
+    connections: Annotated[int, _about("connections")] = DEFAULT.connections,
+    retry_seconds: Annotated[int, _about("retry_seconds")] = DEFAULT.retry_seconds,
+    shutdown_seconds: Annotated[int, _about("shutdown_seconds")] = DEFAULT.shutdown_seconds,
 ) -> None:
     """Serve a bundle: text encoding, VAE work, styles, the files and the page."""
     settings = make_settings(

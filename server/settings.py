@@ -25,9 +25,11 @@ class Settings(BaseModel):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
     allow_origins: tuple[Origin, ...] = ()
-    """Other sites whose pages may call this server, for example https://example.org."""
+    """Other sites whose pages may call this server, for example https://example.org; may be given
+    several times."""
     allow_hosts: tuple[Host, ...] = ()
-    """Other names this server has, without a port: example.org, *.example.org, or * for any."""
+    """Other names this server has, without a port: example.org, *.example.org, or * for any; may
+    be given several times."""
 
     workers: int = Field(default=2, ge=1, le=64)
     """Requests computed at the same time; onnxruntime uses every core for each."""
@@ -36,7 +38,7 @@ class Settings(BaseModel):
     draw_queue: int = Field(default=4, ge=0)
     """Pictures of /v1/txt2img that may wait; they are drawn one at a time."""
     retry_seconds: int = Field(default=2, ge=1)
-    """When they should come back."""
+    """When those that were told so should come back."""
     shutdown_seconds: int = Field(default=10, ge=0)
     """How long running requests may take to end when the server is stopped."""
     connections: int = Field(default=128, ge=2)
