@@ -33,17 +33,9 @@ import { NoiseGenerator } from "./noise";
 import { partFiles } from "./part";
 import { latentsToRgba } from "./preview";
 import { EngineProblem, untilAborted } from "./problems";
-import {
-  type Candidate,
-  type Device,
-  firstOnWasm,
-  listCandidates,
-  probeDevice,
-  threadsFor,
-} from "./providers";
+import { type Candidate, type Device, listCandidates, threadsFor } from "./providers";
 import { Memory } from "./remembered";
 import { checkRequest, planStyles, samplerNamed } from "./requests";
-import { warmUp } from "./runtimes";
 import { tableFor } from "./samplers";
 import { isPersisted } from "./storage";
 import { chooseStore } from "./stores";
@@ -51,6 +43,7 @@ import { StyleBook } from "./stylebook";
 import type { TextEncoders } from "./text";
 import { Vae } from "./vae";
 import { type BundleParts, type OpenVariant, openVariant, type Passed, sameWay } from "./variants";
+import { warmUp } from "./warmup";
 
 /**
  * Bytes of weights up to which a switch between base and merged styles costs no loading. Above, only
@@ -92,17 +85,16 @@ export class Engine {
   /**
    * Opens a bundle and its base model on the first provider that passes the golden vector.
    *
+   * @param warming of the same request, if it was warmed up before
    * @throws EngineProblem `manifest`, `network`, `damaged`, `no-provider` or `cancelled`
    */
-  static async open(request: LoadRequest, hooks: DownloadHooks = {}): Promise<Engine> {
+  static async open(
+    request: LoadRequest,
+    hooks: DownloadHooks = {},
+    warming: Promise<Device> = warmUp(request),
+  ): Promise<Engine> {
     const { manifestUrl, runtimeUrl, providers, opened } = request;
     const work = startWork(hooks);
-    const probing = probeDevice();
-    const warming = probing.then(async (device) => {
-      const threads = firstOnWasm(device, providers);
-      if (threads) await warmUp(threads, runtimeUrl);
-    });
-    warming.catch(() => {}); // what fails here fails again, and is told, with the first session
     work.tally.report("manifest", "manifest.json");
     const { manifest, offline } = opened ?? (await openManifest(manifestUrl, hooks.signal));
     const files = new Files(manifestUrl, await chooseStore());
@@ -110,7 +102,7 @@ export class Engine {
     const { slots } = await loadJson(files, manifest.slots, "SlotTable", work);
     const parts = { manifest, slots, files, runtimeUrl };
     const local = await LocalStyles.open(parts);
-    const engine = new Engine(parts, await probing, providers, local, offline);
+    const engine = new Engine(parts, await warming, providers, local, offline);
     const prepared = local.prepare(work.signal);
     await engine.variant(baseVariant(manifest).name, work);
     await prepared;

@@ -36,7 +36,7 @@ const IDENTITY =
  *
  * @throws what the first session will throw, too
  */
-export function warmUp(threads: number, runtimeUrl: string): Promise<void> {
+export function startWasm(threads: number, runtimeUrl: string): Promise<void> {
   const start = async () => {
     const build = await importBuild("wasm", threads);
     const { InferenceSession } = configured(build, "wasm", threads, runtimeUrl);

@@ -87,7 +87,7 @@ export async function openWith(parts: Parts, hooks: OpenHooks = {}): Promise<Pai
   try {
     const { signal = new AbortController().signal, onManifest } = hooks;
     // It starts while the manifest is on its way; most devices need it.
-    if (parts.mode !== "remote") worker = parts.connect();
+    if (parts.mode !== "remote") worker = warmed(parts);
     const opened = await parts.openManifest(signal);
     onManifest?.(opened.manifest);
     const choice = await modeFor(opened.manifest, parts);
@@ -96,6 +96,12 @@ export async function openWith(parts: Parts, hooks: OpenHooks = {}): Promise<Pai
     worker?.terminate();
     throw asProblem(thrown);
   }
+}
+
+function warmed({ connect, request: { runtimeUrl, providers } }: Parts): WorkerClient {
+  const worker = connect();
+  void worker.call("warm-up", { runtimeUrl, ...(providers && { providers }) });
+  return worker;
 }
 
 async function modeFor(manifest: Manifest, { server, mode }: Parts): Promise<ModeChoice> {

@@ -178,11 +178,7 @@ export interface OpenedManifest {
   offline: boolean;
 }
 
-export interface LoadRequest {
-  /** Absolute URL of manifest.json. */
-  manifestUrl: string;
-  /** What came from there, where the caller has opened it already. */
-  opened?: OpenedManifest;
+export interface WarmUpRequest {
   /** Absolute URL of the folder that serves onnxruntime-web's .wasm files. */
   runtimeUrl: string;
   /** Candidates in order; without it the engine's own order. */
@@ -191,6 +187,13 @@ export interface LoadRequest {
     compute?: "fp16" | "fp32";
     threads?: number;
   }[];
+}
+
+export interface LoadRequest extends WarmUpRequest {
+  /** Absolute URL of manifest.json. */
+  manifestUrl: string;
+  /** What came from there, where the caller has opened it already. */
+  opened?: OpenedManifest;
 }
 
 /** A file that a visitor brings. A Blob is read piece by piece, and never in memory whole. */
@@ -237,6 +240,8 @@ export interface Contribution {
 
 /** What the page can ask of the worker: each call's request, and what it ends with. */
 export interface Calls {
+  /** Starts what opening a bundle will wait for. */
+  "warm-up": { request: WarmUpRequest; result: null };
   /** Opens the bundle and chooses an execution provider; once per worker. */
   load: { request: LoadRequest; result: LoadResult };
   /** Denoises one picture's latents. */

@@ -2,6 +2,8 @@
 
 import { Engine } from "../engine/engine";
 import { asProblem, EngineProblem } from "../engine/problems";
+import type { Device } from "../engine/providers";
+import { warmUp } from "../engine/warmup";
 import type { CallName, CallRequest, CallResult, Outcome, Reply, Request } from "./protocol";
 
 /** What of DedicatedWorkerGlobalScope is used here; its library clashes with the page's. */
@@ -25,11 +27,17 @@ type Handlers = {
 const scope = globalThis as unknown as WorkerScope;
 const running = new Map<number, AbortController>();
 let engine: Engine | undefined;
+let warming: Promise<Device> | undefined;
 
 const handlers: Handlers = {
+  async "warm-up"(request) {
+    warming = warmUp(request);
+    await warming;
+    return null;
+  },
   async load(request, hooks) {
     if (engine) throw new EngineProblem("request", "This worker has a bundle already.");
-    engine = await Engine.open(request, hooks);
+    engine = await Engine.open(request, hooks, warming);
     return { report: engine.report, storage: await engine.storage() };
   },
   denoise: (request, hooks) => opened().denoise(request, hooks),

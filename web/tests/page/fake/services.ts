@@ -146,6 +146,7 @@ export function fakeServices(manifest: Manifest = fakeManifest()): Fake {
       return { ok: true, value: null };
     },
     async call(type, request) {
+      if (type === "warm-up") return { ok: true, value: null as never };
       fake.calls.push({ type, request });
       const value = fake.answers[type];
       if (value !== undefined) return { ok: true, value };
