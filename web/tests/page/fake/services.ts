@@ -129,6 +129,7 @@ export function fakeServices(manifest: Manifest = fakeManifest()): Fake {
       });
     },
     denoise(request, hooks = {}) {
+      if (hooks.signal?.aborted) return Promise.resolve({ ok: false, problem: cancelled });
       return new Promise((resolve) => {
         const value = { latents: tensor([1, 4, 16, 16]), milliseconds: 1500, provider: report };
         hooks.signal?.addEventListener("abort", () => {
