@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,10 @@ def card(report: dict[str, Any], targets: Sequence[Target], strengths: Sequence[
     settings, judge = report["settings"], report["judge"]
     lines = [
         f"Over {settings['captions']} captions whose combinations of words were held out"
-        f" ({settings['style_captions']} with a LoRA at 1.0, {settings['sweep_captions']} at other"
-        f" strengths), {settings['steps']} {settings['scheduler']} steps, guidance"
-        f" {settings['guidance_scale']:g}, fixed seeds ([report.json](report.json)):",
+        f" ({settings['style_captions']} of them for what a LoRA draws at 1.0, the first"
+        f" {settings['sweep_captions']} for its scores along the strengths), {settings['steps']}"
+        f" {settings['scheduler']} steps, guidance {settings['guidance_scale']:g}, fixed seeds"
+        " ([report.json](report.json)):",
         "",
         "| what | measured | wanted |",
         "| --- | --- | --- |",
@@ -45,15 +46,28 @@ def card(report: dict[str, Any], targets: Sequence[Target], strengths: Sequence[
         lines.append(f"| {target.name} | {value} | >= {wanted}{missed} |")
     lines += [
         "",
-        "The judge's score of each style at the strengths " + ", ".join(map(str, strengths)) + ":",
+        f"The judge's score of each style, its mean over {settings['sweep_captions']} captions, at"
+        f" the strengths {', '.join(map(str, strengths))}:",
         "",
     ]
     for style, result in report["loras"].items():
         scores = ", ".join(f"{score:.2f}" for score in result["score_by_strength"].values())
         lines.append(f"- {style}: {scores}")
-    rights = ", ".join(f"{head} {share:.1%}" for head, share in judge["accuracy"].items())
-    lines += ["", f"The judge on {judge['drawn_scenes']} held-out drawn scenes: {rights}."]
+    lines += [
+        "",
+        f"What is still right with a LoRA at 1.0, over {settings['style_captions']} captions"
+        " (measured, not promised):",
+        "",
+    ]
+    for style, result in report["loras"].items():
+        lines.append(f"- {style}: {_shares(result['content_at_1'])}")
+    judged = f"The judge on {judge['drawn_scenes']} held-out drawn scenes"
+    lines += ["", f"{judged}: {_shares(judge['accuracy'])}."]
     return "\n".join(lines)
+
+
+def _shares(right: Mapping[str, float]) -> str:
+    return ", ".join(f"{head} {share:.1%}" for head, share in right.items())
 
 
 def write_card(text: str, path: Path) -> None:

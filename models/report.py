@@ -3,8 +3,9 @@
     python -m models.report [--count 200] [--style-count 200] [--sweep-count 50] [--out models]
 
 Everything is seed-fixed and held out: captions whose combination of words was never trained on,
-judged by `models.classifiers`. Writes `report.json`, `report.png` and the figures of the model
-card; ends with exit code 1 and the list of missed targets when one is missed.
+judged by `models.classifiers`. Writes `report.json` with the SHA-256 of what was judged,
+`report.png` and the figures of the model card; ends with exit code 1 and the list of missed
+targets when one is missed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from rich.table import Table
 from models.card import Target, card, write_card
 from models.classifiers import HEADS, Judge, load_judge
 from models.scenes import STYLES, Scene, draw, styled
+from runtime.digests import model_files
+from runtime.files import sha256_file
 
 MODELS = Path(__file__).resolve().parent
 STEPS, GUIDANCE = 25, 4.0
@@ -59,7 +62,10 @@ def load_pipeline(base: Path) -> StableDiffusionPipeline:
 
 
 def paint(
-    pipeline: StableDiffusionPipeline, prompts: list[str], progress: Progress | None = None
+    pipeline: StableDiffusionPipeline,
+    prompts: list[str],
+    progress: Progress | None = None,
+    steps: int = STEPS,
 ) -> Pictures:
     """Draw one picture a prompt, uint8 [count, 128, 128, 3]; prompt i starts from seed i."""
     parts: list[Pictures] = []
@@ -71,7 +77,7 @@ def paint(
             batch,
             height=128,
             width=128,
-            num_inference_steps=STEPS,
+            num_inference_steps=steps,
             guidance_scale=GUIDANCE,
             generator=seeds,
             output_type="np",
@@ -138,8 +144,23 @@ def measure_style(
     return result | {"content_at_1": share_right(judge, full, scenes)}, full
 
 
-def style_targets(style: str, result: dict[str, Any]) -> list[Target]:
-    """The promises a style LoRA has to keep."""
+def targets_of(report: dict[str, Any]) -> list[Target]:
+    """Every promise, with what the report measured."""
+    targets = [
+        Target(f"VAE, {style}", value, 31 if style == "plain" else 27, "dB")
+        for style, value in report["vae_psnr_db"].items()
+    ]
+    for head, wanted in (("time", 0.9), ("ground", 0.9), ("object", 0.6)):
+        targets.append(Target(f"base: {head} right", report["base"][head], wanted))
+    for style in STYLES:
+        if result := report["loras"].get(style):
+            targets += _style_targets(style, result)
+        else:
+            targets.append(Target(f"{style}: a LoRA", 0, 1))
+    return targets
+
+
+def _style_targets(style: str, result: dict[str, Any]) -> list[Target]:
     scores = list(result["score_by_strength"].values())
     steps = [after - before for before, after in pairwise(scores)]
     return [
@@ -161,6 +182,16 @@ def contact_sheet(rows: list[Pictures], path: Path) -> None:
 def folder_megabytes(folder: Path, pattern: str) -> float:
     """Size of the files of `folder` that match `pattern`, in 10^6 bytes."""
     return sum(path.stat().st_size for path in folder.rglob(pattern) if path.is_file()) / 1e6
+
+
+def digests(base: Path, loras: Path) -> dict[str, dict[str, str]]:
+    """SHA-256 of what is judged: every file that shapes the base's pictures, and each LoRA."""
+    parts = {path.relative_to(base).as_posix(): path for path in model_files(base)}
+    styles = {style: loras / f"{style}.safetensors" for style in STYLES}
+    return {
+        "base": {name: sha256_file(path) for name, path in parts.items()},
+        "loras": {style: sha256_file(path) for style, path in styles.items() if path.exists()},
+    }
 
 
 def print_targets(console: Console, targets: list[Target]) -> None:
@@ -185,7 +216,6 @@ def main() -> None:
     console = Console()
     pipeline, judge = load_pipeline(args.base), load_judge()
     scenes = held_out_scenes(args.count, CAPTION_SEED)
-    targets: list[Target] = []
     report: dict[str, Any] = {
         "settings": {
             "captions": args.count,
@@ -195,6 +225,7 @@ def main() -> None:
             "guidance_scale": GUIDANCE,
             "scheduler": "DDIM",
         },
+        "sha256": digests(args.base, args.loras),
         "megabytes": {
             "base": round(folder_megabytes(args.base, "*"), 2),
             "loras": round(folder_megabytes(args.loras, "*.safetensors"), 2),
@@ -205,24 +236,20 @@ def main() -> None:
     }
     for style in (None, *STYLES):
         value = reconstruction_psnr(pipeline.vae, style, args.count)
-        report["vae_psnr_db"][style or "plain"] = round(value, 2)
-        targets.append(Target(f"VAE, {style or 'plain'}", value, 27 if style else 31, "dB"))
+        report["vae_psnr_db"][style or "plain"] = round(value, 4)
     with Progress(console=console) as progress:
         pictures = paint(pipeline, [scene.caption() for scene in scenes], progress)
         rows = [pictures[:8], pictures[8:16]]
         report["base"] = share_right(judge, pictures, scenes)
-        for head, wanted in (("time", 0.9), ("ground", 0.9), ("object", 0.6)):
-            targets.append(Target(f"base: {head} right", report["base"][head], wanted))
         for style in STYLES:
             lora = args.loras / f"{style}.safetensors"
             if not lora.exists():
-                targets.append(Target(f"{style}: a LoRA at {lora.name}", 0, 1))
                 continue
             chosen = scenes[: args.style_count]
             result, full = measure_style(pipeline, judge, lora, chosen, args.sweep_count, progress)
             report["loras"][style] = result
-            targets += style_targets(style, result)
             rows.append(full[:8])
+    targets = targets_of(report)
     missed = [target.name for target in targets if not target.met]
     report["missed"] = missed
     args.out.mkdir(parents=True, exist_ok=True)

@@ -366,7 +366,7 @@ class Storage(Strict):
 
 
 class Manifest(Strict):
-    """The only mutable file of a bundle."""
+    """The only file of a bundle that is read and changes."""
 
     schema_version: Literal[1] = 1
     name: str = Field(description="the base model's name")

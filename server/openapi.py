@@ -89,10 +89,12 @@ def encode_image(rule: BodyRule) -> dict[str, Any]:
         rule,
         examples.ENCODE_IMAGE,
         _binary(says, *rule.media_types),
-        "The posterior's mean, scaled as the UNet wants it; and mean and standard deviation, from "
-        "which image-to-image draws.",
+        "The posterior's mean, scaled as the UNet wants it; or, with `?posterior=true`, its mean "
+        "and standard deviation, from which image-to-image draws.",
         _binary(
-            "`latents`, float32 [1, C, h, w], and `posterior`, float32 [1, 2 * C, h, w]",
+            "`latents`, float32 [1, C, h, w]; with `?posterior=true` in its place `posterior`, "
+            "float32 [1, 2 * C, h, w], or [1, C, h, w], the latents alone, where the VAE has no "
+            "posterior",
             SAFETENSORS,
         ),
     )

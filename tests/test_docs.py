@@ -1,11 +1,14 @@
-"""The READMEs name only commands, options, endpoints and files that exist."""
+"""The READMEs name what exists and nothing else: commands, options, endpoints, files."""
 
+import importlib
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup, TyperOption
 
 ROOT = Path(__file__).parent.parent
 READMES = ["README.md", "README.zh-CN.md"]
@@ -36,6 +39,32 @@ def test_every_make_target_is_in_the_readme() -> None:
             "clean",
         }
         assert not missing, name
+
+
+def test_every_phony_target_is_in_make_help() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    assert phony
+    assert set(phony[1].split()) == TARGETS
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_make_variable_is_in_the_readme_or_make_help(name: str) -> None:
+    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    variables = re.findall(r"^(\w+) +\?=", MAKEFILE, re.MULTILINE)
+    assert len(variables) > 10
+    readable = text_of(name) + told.stdout
+    assert [v for v in variables if not re.search(rf"\b{v}=", readable)] == []
+
+
+@pytest.mark.parametrize("package", ["trainer", "exporter", "runtime", "server"])
+def test_every_option_is_told_by_the_help_that_the_readmes_name(package: str) -> None:
+    for name in READMES:
+        assert re.search(rf"--help`.*`{package}`|python -m {package} --help`", text_of(name)), name
+    command = typer.main.get_command(importlib.import_module(f"{package}.__main__").app)
+    commands = command.commands.values() if isinstance(command, TyperGroup) else [command]
+    options = [p for one in commands for p in one.params if isinstance(p, TyperOption)]
+    assert options
+    assert [option.opts for option in options if option.hidden or not option.help] == []
 
 
 @pytest.mark.parametrize("name", READMES)

@@ -1,6 +1,7 @@
 """The command `python -m trainer`."""
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -96,9 +97,17 @@ def _train(
 
     from trainer.train import train  # torch and diffusers take seconds to import
 
+    began = time.monotonic()
     trained = train(checked, console, Stop(), restart=restart)
     size = checked.out.stat().st_size / 1000
-    console.print(f"{checked.out} ({size:.0f} kB), mean loss {trained.loss:.4f}")
+    took = duration(time.monotonic() - began)
+    console.print(f"{checked.out} ({size:.0f} kB), mean loss {trained.loss:.4f}, in {took}")
+
+
+def duration(seconds: float) -> str:
+    """`42 s` or `4 min 29 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def settings_table() -> Table:

@@ -9,17 +9,21 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from models.card import CLOSING, OPENING, card
 from models.classifiers import HEADS, load_judge
 from models.report import (
     CAPTION_SEED,
     MODELS,
+    STRENGTHS,
+    digests,
     folder_megabytes,
     held_out_scenes,
     load_pipeline,
     paint,
     reconstruction_psnr,
+    targets_of,
 )
-from models.scenes import STYLES, Scene, draw
+from models.scenes import STYLES, Scene, draw, styled
 from models.training.places import BASE, CLASSIFIERS, LORAS
 from runtime.digests import base_hash
 from runtime.lora import BASE_HASH_KEY, read_lora
@@ -69,8 +73,8 @@ def test_pooled_state_is_that_of_the_end_token(pipeline) -> None:
 @pytest.mark.parametrize("style", [None, *STYLES])
 def test_vae_reconstructs(pipeline, style: str | None) -> None:
     promised = 27 if style else 31
-    # A dozen scenes scatter around the 40 of the report; half a decibel covers that.
-    assert reconstruction_psnr(pipeline.vae, style, 12) >= promised - 0.5
+    # The first dozen of the report's 200 scenes come out 0.2 to 0.7 dB above the mean of all.
+    assert reconstruction_psnr(pipeline.vae, style, 12) >= promised
 
 
 def test_judge_knows_drawn_scenes() -> None:
@@ -94,19 +98,43 @@ def test_pictures_follow_the_prompt(pipeline) -> None:
         assert sum(right) >= least, head
 
 
+def test_a_lora_draws_what_the_judge_names(pipeline) -> None:
+    """Eight steps do: of the four captions none was named without the LoRA, and all with it."""
+    prompts = [styled(scene.caption(), "miyazaki") for scene in held_out_scenes(4, CAPTION_SEED)]
+    judge = load_judge()
+    plain = judge.judge(paint(pipeline, prompts, steps=8))["style"]
+    pipeline.load_lora_weights(str(LORAS), weight_name="miyazaki.safetensors")
+    try:
+        drawn = judge.judge(paint(pipeline, prompts, steps=8))["style"]
+    finally:
+        pipeline.unload_lora_weights()
+    assert plain.count("miyazaki") == 0
+    assert drawn.count("miyazaki") >= 3  # 0.94 of 200 in the report
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_the_loras_were_trained_on_this_base(style: str) -> None:
     assert read_lora(LORAS / f"{style}.safetensors").metadata[BASE_HASH_KEY] == base_hash(BASE)
 
 
+def test_the_report_judged_these_very_files() -> None:
+    report = json.loads((MODELS / "report.json").read_text())
+    found = digests(BASE, LORAS)
+    assert set(found["loras"]) == set(STYLES)
+    assert report["sha256"] == found, "the weights are new: make model-report"
+
+
 def test_report_is_published_in_the_model_card_and_nothing_is_missed() -> None:
     report = json.loads((MODELS / "report.json").read_text())
-    card = (MODELS / "README.md").read_text()
+    published = (MODELS / "README.md").read_text()
+    targets = targets_of(report)
+    assert f"{OPENING}\n{card(report, targets, STRENGTHS)}\n{CLOSING}" in published
     for style, psnr in report["vae_psnr_db"].items():
-        assert f"| VAE, {style} | {psnr:.2f} dB |" in card
+        assert f"| VAE, {style} | {psnr:.2f} dB |" in published
     for style, result in report["loras"].items():
-        assert f"| {style}: named at strength 1 | {result['named_at_1']:.2f} |" in card
-    assert report["missed"] == []
+        assert f"| {style}: named at strength 1 | {result['named_at_1']:.2f} |" in published
+        assert f"- {style}: time {result['content_at_1']['time']:.1%}, ground" in published
+    assert report["missed"] == [target.name for target in targets if not target.met] == []
     assert report["settings"]["captions"] == report["settings"]["style_captions"] == 200
     assert (MODELS / "report.png").stat().st_size < 400_000
     assert set(report["loras"]) == set(STYLES)

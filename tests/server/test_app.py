@@ -84,5 +84,9 @@ def test_openapi_describes_every_endpoint(client: httpx.Client) -> None:
     assert "application/x-safetensors" in decode["requestBody"]["content"]
     encoded = page["paths"]["/v1/encode"]["post"]["responses"]["200"]["content"]
     assert set(encoded) == {"application/x-safetensors"}
+    image = page["paths"]["/v1/encode-image"]["post"]
+    assert [parameter["name"] for parameter in image["parameters"]] == ["posterior"]
+    tensors = image["responses"]["200"]["content"]["application/x-safetensors"]["schema"]
+    assert "with `?posterior=true` in its place `posterior`" in tensors["description"]
     too_large = page["paths"]["/v1/encode"]["post"]["responses"]["413"]["description"]
     assert too_large == "The body is larger than 2000 bytes (`--max-prompt-bytes`)."

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.commands import run
-from trainer.__main__ import app
+from trainer.__main__ import app, duration
 from trainer.config import TrainConfig
 
 runner = CliRunner()
@@ -49,6 +49,16 @@ def test_an_embedded_style_is_drawn_and_trained(
     assert len(list(Path(".work/datasets/gothic").glob("*.png"))) == 20
     assert "20 pictures of 64x64" in result.output
     assert Path("models/loras/gothic.safetensors").is_file()
+    assert re.search(r"mean loss [\d.]+, in (\d+ min )?\d+ s$", result.output.strip())
+
+
+def test_a_duration_is_told_in_minutes_and_seconds() -> None:
+    assert [duration(seconds) for seconds in (0.2, 59.4, 59.6, 269)] == [
+        "0 s",
+        "59 s",
+        "1 min 0 s",
+        "4 min 29 s",
+    ]
 
 
 def test_pictures_that_cannot_be_drawn_are_one_line(

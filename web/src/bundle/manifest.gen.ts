@@ -7,7 +7,7 @@ export interface BundleFiles {
   LoraGrammar: LoraGrammar;
 }
 /**
- * The only mutable file of a bundle.
+ * The only file of a bundle that is read and changes.
  */
 export interface Manifest {
   /**
