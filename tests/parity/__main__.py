@@ -10,7 +10,7 @@ from rich.table import Table
 
 from runtime.commands import progress_bar
 from tests.parity.comparisons import COMPARISONS
-from tests.parity.promises import PROMISES, Measured
+from tests.parity.promises import NOTE, PROMISES, Measured
 from tests.parity.world import World
 
 
@@ -40,7 +40,9 @@ def main() -> int:
             worst.what,
             "kept" if worst.kept else "BROKEN",
         )
-    Console(width=180).print(table)
+    console = Console(width=180)
+    console.print(table)
+    console.print(NOTE)
     return 1 if broken else 0
 
 

@@ -19,15 +19,28 @@ PROMISES = {
     "noise": Promise("start noise = torch", 1e-6, "max abs"),
     "sampler": Promise("sampler run = diffusers", 1e-5, "relative"),
     "step fp32": Promise("UNet step, fp32 compute = PyTorch", 1e-5, "of max abs"),
-    "step fp16": Promise("UNet step, fp16 compute = PyTorch", 5e-3, "of max abs"),
-    "cosine fp16": Promise("UNet step, fp16 compute = PyTorch", 0.9999, "cosine", at_least=True),
-    "lora": Promise("external = merged = PEFT, zero = base", 1e-5, "of max abs"),
-    "picture fp32": Promise(
-        "20-step 8-bit picture = diffusers, same seed", 60, "dB", at_least=True
+    "step fp16": Promise("UNet step, fp16 compute = PyTorch, natively *", 5e-3, "of max abs"),
+    "cosine fp16": Promise(
+        "UNet step, fp16 compute = PyTorch, natively *", 0.9999, "cosine", at_least=True
     ),
-    "picture fp16": Promise("the same, fp16 compute", 40, "dB", at_least=True),
+    "lora": Promise(
+        "external = PEFT, merged = PEFT's in fp16, zero = base; LoRAs of fp16 values",
+        1e-5,
+        "of max abs",
+    ),
+    # fp16 rounds each merged weight by up to 4.9e-4 of it; measured: 1.1e-4 to 1.9e-4.
+    "rounded": Promise("external = merged, whose weights are fp16", 5e-4, "of max abs"),
+    "picture fp32": Promise(
+        "words to 20-step 8-bit picture = diffusers, same seed", 60, "dB", at_least=True
+    ),
+    "picture fp16": Promise("the same, fp16 compute, natively *", 40, "dB", at_least=True),
     "picture q8": Promise("the same from weights in 8 bits (DTYPE=q8)", 28, "dB", at_least=True),
 }
+NOTE = (
+    "* No browser runs fp16 here: WASM has no such kernels, SwiftShader no shader-f16. Where WebGPU"
+    " has shader-f16 tests/web/test_dawn.py measures it, to 1e-2, for lavapipe adds up in 16 bits"
+    " and misses 5e-3; it is skipped where Dawn (npm webgpu) is not installed."
+)
 
 
 @dataclass(frozen=True)

@@ -160,13 +160,20 @@ def weighted_states(
 @torch.no_grad()
 def merged_unet(base: Path, lora: Path, strength: float) -> UNet2DConditionModel:
     """The UNet with a LoRA fused by PEFT and its weights rounded to fp16, in fp32."""
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        base, torch_dtype=torch.float32, safety_checker=None
-    )
+    return merged(base, lora, strength).unet
+
+
+@torch.no_grad()
+def merged(base: Path, lora: Path, strength: float) -> Reference:
+    """UNet and text encoder with a LoRA fused by PEFT, weights rounded to fp16, in fp32."""
+    reference = Reference(base)
+    pipeline = reference.pipeline
     pipeline.load_lora_weights(str(lora.parent), weight_name=lora.name)
     pipeline.fuse_lora(lora_scale=strength)
     pipeline.unload_lora_weights()
-    return pipeline.unet.half().float()
+    pipeline.unet.half().float()
+    pipeline.text_encoder.half().float()
+    return reference
 
 
 def psnr(found: np.ndarray, expected: np.ndarray) -> float:

@@ -13,7 +13,7 @@ from runtime.styles import choose_styles
 from runtime.text import TextEncoder
 from tests.browser import Job, run_jobs
 from tests.parity.promises import Measured
-from tests.parity.reference import Reference, relative_error, weighted_states
+from tests.parity.reference import Reference, merged, relative_error, weighted_states
 from tests.parity.world import MODELS, World
 from tests.tiny import random_lora, tiny_pipeline
 
@@ -78,8 +78,8 @@ def words(world: World) -> Iterator[Measured]:
     """
     yield from _rows(world)
     reference = Reference(MODELS / "base")
-    cases = [Case(name, skip) for name in WORDS for skip in (0, 1)]
-    yield from _embeddings(world.bundle, reference, cases, restores_mean=False)
+    asked = [(reference, Case(name, skip)) for name in WORDS for skip in (0, 1)]
+    yield from _embeddings(world.bundle, asked, restores_mean=False)
 
     folder = world.folder / "words"
     base = tiny_pipeline(folder / "tiny")
@@ -92,8 +92,11 @@ def words(world: World) -> Iterator[Measured]:
     export(base, folder / "dist", silent, StyleRequest(loras["accent"], "merged", strength=MERGED))
     cases = [Case(name, skip, STRENGTHS) for name in ("plain", "weighted") for skip in (0, 2)]
     cases += [Case("long"), Case("long", 1, {"accent": 0.7})]
-    cases += [Case("weighted", skip, {"accent-merged": MERGED}) for skip in (0, 1)]
-    yield from _embeddings(folder / "dist", Reference(base, loras), cases, restores_mean=True)
+    reference = Reference(base, loras)
+    asked = [(reference, case) for case in cases]
+    fused = merged(base, loras["accent"], MERGED)
+    asked += [(fused, Case("weighted", skip, {"accent-merged": MERGED})) for skip in (0, 1)]
+    yield from _embeddings(folder / "dist", asked, restores_mean=True)
 
 
 def _rows(world: World) -> Iterator[Measured]:
@@ -110,27 +113,24 @@ def _rows(world: World) -> Iterator[Measured]:
 
 
 def _embeddings(
-    folder: Path, reference: Reference, cases: list[Case], *, restores_mean: bool
+    folder: Path, asked: list[tuple[Reference, Case]], *, restores_mean: bool
 ) -> Iterator[Measured]:
     bundle = Bundle.open(folder)
-    half = len(cases) // 2  # the others with two threads, in another worker
-    jobs = [case.job(str(i), 1 if i < half else 2) for i, case in enumerate(cases)]
+    half = len(asked) // 2  # the others with two threads, in another worker
+    jobs = [case.job(str(i), 1 if i < half else 2) for i, (_, case) in enumerate(asked)]
     found = run_jobs(folder, jobs, {})
-    for i, case in enumerate(cases):
+    for i, (reference, case) in enumerate(asked):
         prompt, chunks = WORDS[case.name]
+        reference.style(case.styles)
+        options = {"clip_skip": case.clip_skip, "restores_mean": restores_mean}
+        negative: Chunks = [[(NEGATIVE, 1)], *[[("", 1)]] * (len(chunks) - 1)]
+        expected = np.concatenate(
+            [weighted_states(reference.pipeline, one, **options) for one in (chunks, negative)]
+        )
         plan = choose_styles(bundle, case.styles)
         encoder = TextEncoder(bundle, plan.variant)
         ours = encoder.encode([prompt, NEGATIVE], plan.text_inputs(), case.clip_skip)
-        if any(name.endswith("-merged") for name in case.styles):
-            expected = ours  # a merged weight is rounded to fp16; its gate is the exporter's
-        else:
-            reference.style(case.styles)
-            options = {"clip_skip": case.clip_skip, "restores_mean": restores_mean}
-            negative: Chunks = [[(NEGATIVE, 1)], *[[("", 1)]] * (len(chunks) - 1)]
-            expected = np.concatenate(
-                [weighted_states(reference.pipeline, one, **options) for one in (chunks, negative)]
-            )
-            yield Measured("words", "onnxruntime", str(case), relative_error(ours, expected))
+        yield Measured("words", "onnxruntime", str(case), relative_error(ours, expected))
         _, browser = found[str(i)]
         theirs = np.concatenate([browser["prompt_embeds"], browser["negative_prompt_embeds"]])
         yield Measured("words", "browser", str(case), relative_error(theirs, expected))

@@ -1,5 +1,5 @@
 """WebGPU without a browser, through Dawn for Node: on a real GPU, or on Mesa's lavapipe, which has
-16-bit shaders where SwiftShader has none."""
+16-bit shaders where SwiftShader has none. Nothing else here computes in fp16 as a browser does."""
 
 import json
 import subprocess
@@ -25,10 +25,11 @@ def lines(tiny_bundle: Path) -> dict[tuple[str, str], dict[str, Any]]:
         command, cwd=_WEB, capture_output=True, text=True, timeout=600, check=False
     )
     if done.returncode == _MISSING:
-        pytest.skip(done.stderr.strip().splitlines()[-1])
+        pytest.skip(f"WebGPU in fp16 is not measured. {done.stderr.strip().splitlines()[-1]}")
     adapter, *found = [json.loads(line) for line in done.stdout.splitlines() if line[:1] == "{"]
     if not adapter["adapter"]["shaderF16"]:
-        pytest.skip(f"this adapter has no 16-bit shaders: {adapter['adapter']['description']}")
+        device = adapter["adapter"]["description"]
+        pytest.skip(f"WebGPU in fp16 is not measured. This adapter has no 16-bit shaders: {device}")
     assert found, done.stderr
     return {(line["provider"], line["compute"]): line for line in found}
 
@@ -39,6 +40,7 @@ def test_fp32_draws_wasms_picture(provider: str, lines: dict[Any, dict[str, Any]
 
 
 @pytest.mark.parametrize("provider", ["webgpu", "jsep"])
-def test_fp16_is_near_pytorch(provider: str, lines: dict[Any, dict[str, Any]]) -> None:
+def test_fp16_is_within_twice_the_promise(provider: str, lines: dict[Any, dict[str, Any]]) -> None:
+    """lavapipe misses the promise itself, 5e-3 (see `_FP16`); there the engine takes fp32."""
     assert lines[provider, "fp16"]["error"] <= _FP16
     assert lines[provider, "fp16"]["fromWasm"] <= 2e-2  # measured: 7.5e-3 and 8.2e-3
