@@ -1,7 +1,8 @@
-"""The page after its server was killed, and new versions of it, in a real Chromium."""
+"""The page after its server was killed or a file spoilt, and new versions of it, in a Chromium."""
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,15 +10,16 @@ import pytest
 
 from exporter.progress import silent
 from exporter.publish import SiteSettings, publish
+from runtime.bundle import Bundle
 from tests.pages import WEB, visitor
 from tests.serving import serving
 from tests.web.test_site import free_port, http_server, running
 
 
 @contextmanager
-def promised(promise: str, url: str) -> Iterator[None]:
+def promised(promise: str, url: str, *details: str) -> Iterator[None]:
     """Yields when the world around the visitor may change, and holds the promise afterwards."""
-    with visitor("page/offline.mjs", promise, url) as visiting:
+    with visitor("page/offline.mjs", promise, url, *details) as visiting:
         assert visiting.stdout
         assert visiting.stdout.readline() == "ready\n", visiting.stdout.read()
         yield
@@ -31,6 +33,7 @@ def promised(promise: str, url: str) -> Iterator[None]:
         "after one visit, a reload paints without network and server",
         "after a visit that painted nothing, a reload paints without network and server",
         "a page without a network still opens, and names what it misses",
+        "a server that is killed is named",
     ],
 )
 def test_the_page_outlives_its_server(promise: str, tiny_bundle: Path) -> None:
@@ -41,6 +44,29 @@ def test_the_page_outlives_its_server(promise: str, tiny_bundle: Path) -> None:
     ):
         server.kill()
         server.wait()
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (lambda data: data[:-100], "it ends after"),
+        (lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:], "its SHA-256"),
+    ],
+    ids=["truncated", "altered"],
+)
+def test_a_shard_damaged_on_the_disk(
+    damage: Callable[[bytes], bytes], fault: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    shard = bundle / Bundle.open(bundle).manifest.variant("base").graphs[0].shards[-1]
+    sound = shard.read_bytes()
+    with serving("--bundle", str(bundle), "--page", str(WEB / "dist")) as (_, client):
+        while not client.get("readyz").is_success:
+            time.sleep(0.1)
+        shard.write_bytes(damage(sound))
+        retry = "a damaged shard is named; Retry gets the mended one"
+        with promised(retry, str(client.base_url), shard.name, fault):
+            shard.write_bytes(sound)
 
 
 def test_a_new_version_asks_before_it_replaces_the_page(tiny_bundle: Path, tmp_path: Path) -> None:

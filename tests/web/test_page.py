@@ -26,8 +26,6 @@ def told(tiny_bundle: Path) -> dict[str, str]:
         "a merged style is painted without a slider",
         "cancel ends the picture within a step, and the next one is painted",
         "live: the slider's last place wins",
-        "an altered shard is named; Retry gets a sound one",
-        "a truncated shard is named",
         "a server that is down is named; Retry paints",
         "a server that is not ready yet is waited for",
         "a server that is down at page load is named; Retry opens",

@@ -26,6 +26,33 @@ const testIds = {
   strength: `[data-testid=strength-${style.name}]`,
 };
 
+/** Notes in the page each worker and what it is asked. */
+function watchWorkers() {
+  globalThis.workers = { made: 0, asked: [] };
+  globalThis.Worker = class extends Worker {
+    constructor(...options) {
+      super(...options);
+      globalThis.workers.made += 1;
+    }
+    postMessage(message, ...rest) {
+      globalThis.workers.asked.push(message?.type);
+      super.postMessage(message, ...rest);
+    }
+  };
+}
+
+/** Counts in a worker the stored files that it reads from now on: a new session would read its own. */
+function watchStorage() {
+  globalThis.filesRead = 0;
+  for (const name of ["getFile", "createSyncAccessHandle"]) {
+    const read = FileSystemFileHandle.prototype[name];
+    FileSystemFileHandle.prototype[name] = function (...options) {
+      globalThis.filesRead += 1;
+      return read.apply(this, options);
+    };
+  }
+}
+
 /** A new visitor; `routes` stand between browser and server; `mode` is who does what. */
 async function visit(routes = {}, { mode = "server", hash = "", ...options } = {}) {
   const context = await browser.newContext({ locale: "en-US", ...options });
@@ -35,6 +62,7 @@ async function visit(routes = {}, { mode = "server", hash = "", ...options } = {
   tab.asked = [];
   tab.on("pageerror", (error) => tab.faults.push(String(error)));
   tab.on("request", (request) => tab.asked.push(request.url()));
+  await tab.addInitScript(watchWorkers);
   for (const [pattern, answer] of Object.entries(routes)) await tab.route(pattern, answer);
   await tab.goto(new URL(`?provider=wasm&mode=${mode}${hash}`, url).href);
   return tab;
@@ -70,14 +98,6 @@ async function problem(tab, code) {
   return notice.textContent();
 }
 
-/** Changes an answer's bytes, and nothing else about it. */
-const changed = (change) => async (route) => {
-  const response = await route.fetch();
-  const { "content-length": _, ...headers } = response.headers();
-  await route.fulfill({ response, headers, body: change(await response.body()) });
-};
-const flipped = (body) => Buffer.from(body.map((byte, at) => (at === 500 ? byte ^ 1 : byte)));
-
 const promises = {
   async "a picture is painted in an isolated page, within tolerance of PyTorch"() {
     const tab = await visitReady();
@@ -97,6 +117,9 @@ const promises = {
     await chooseOnly(tab);
     const styled = await paint(tab);
     const loaded = tab.asked.length;
+    // Not those of its threads, which wait for work without hearing anything else.
+    const [worker] = tab.workers().filter((one) => /assets\/worker-/.test(one.url()));
+    await worker.evaluate(watchStorage);
     await tab.locator(testIds.strength).press("Home");
     const zero = await paint(tab);
     await tab.getByTestId(`style-${style.name}`).click();
@@ -105,6 +128,11 @@ const promises = {
     assert.equal(zero, base);
     const again = tab.asked.slice(loaded).filter((address) => address.includes("/bundle/"));
     assert.deepEqual(again, []);
+    const { made, asked } = await tab.evaluate(() => globalThis.workers);
+    assert.equal(made, 1);
+    assert.equal(asked.filter((type) => type === "load").length, 1);
+    assert.equal(asked.filter((type) => type === "denoise").length, 3);
+    assert.equal(await worker.evaluate(() => globalThis.filesRead), 0);
   },
 
   async "without a server's help the picture is the same"() {
@@ -206,21 +234,6 @@ const promises = {
     }
     const last = await slider.getAttribute("aria-valuetext");
     await tab.locator(".facts").getByText(`${style.title} ${last}`).waitFor();
-  },
-
-  async "an altered shard is named; Retry gets a sound one"() {
-    const tab = await visit({ "**/weights-*.bin": changed(flipped) });
-    assert.match(await problem(tab, "damaged"), /weights-\w+\.bin/);
-    await tab.unroute("**/weights-*.bin");
-    await tab.getByTestId("retry").click();
-    await tab.locator(testIds.ready).waitFor();
-    assert.deepEqual(tab.faults, []);
-  },
-
-  async "a truncated shard is named"() {
-    const short = changed((body) => body.subarray(0, body.length - 100));
-    const tab = await visit({ "**/weights-*.bin": short });
-    assert.match(await problem(tab, "damaged"), /weights-\w+\.bin/);
   },
 
   async "a server that is down is named; Retry paints"() {

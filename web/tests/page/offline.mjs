@@ -1,7 +1,7 @@
 /**
- * What the service worker promises, in a real Chromium.
+ * What the page promises while the world around it changes, in a real Chromium.
  *
- *   node tests/page/offline.mjs PROMISE URL    URL of a page with its bundle
+ *   node tests/page/offline.mjs PROMISE URL [DETAIL]...    URL of a page with its bundle
  *
  * A promise says `ready` on stdout when the world around it is to change (the server is killed, the
  * site published anew) and goes on at a line on stdin. Ends with 1, and the reason, when it is broken.
@@ -12,7 +12,7 @@ import assert from "node:assert/strict";
 import { launchChromium } from "../browser/chromium.mjs";
 import { paint as paintNew, until } from "./visitor.mjs";
 
-const [promise, url] = process.argv.slice(2);
+const [promise, url, ...details] = process.argv.slice(2);
 const browser = await launchChromium();
 const context = await browser.newContext();
 
@@ -24,6 +24,14 @@ async function visit(query) {
     if (!/interrupted|ERR_ABORTED/.test(error.message)) throw error; // by the reload that isolates
   });
   return tab;
+}
+
+/** The text of the problem that is shown, which is of this code. */
+async function problem(tab, code) {
+  const notice = tab.getByTestId("error");
+  await notice.waitFor();
+  assert.equal(await notice.getAttribute("data-code"), code);
+  return notice.textContent();
 }
 
 /** Waits until the page can paint, and paints; the picture's bytes. */
@@ -99,9 +107,25 @@ const promises = {
     await changed();
     await context.setOffline(true);
     await tab.reload();
-    const notice = tab.getByTestId("error");
-    await notice.waitFor();
-    assert.equal(await notice.getAttribute("data-code"), "server-down");
+    await problem(tab, "server-down");
+  },
+
+  async "a server that is killed is named"() {
+    const tab = await visit("?mode=server&provider=wasm");
+    await tab.locator("[data-testid=generate]:enabled").waitFor();
+    await changed();
+    await tab.getByTestId("generate").click();
+    assert.match(await problem(tab, "server-down"), /v1\/encode/);
+  },
+
+  async "a damaged shard is named; Retry gets the mended one"() {
+    const [file, fault] = details;
+    const tab = await visit("?mode=here&provider=wasm");
+    const text = await problem(tab, "damaged");
+    assert.ok(text.includes(file) && text.includes(fault), text);
+    await changed();
+    await tab.getByTestId("retry").click();
+    await paint(tab);
   },
 
   async "a new version asks before it replaces the page"() {

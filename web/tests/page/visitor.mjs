@@ -11,14 +11,21 @@ export const ready = "[data-testid=generate]:enabled";
 export async function visitors(url) {
   const browser = await launchChromium();
 
-  /** A tab of a new visitor, or of `context`'s. */
-  async function visit({ context, mode = "here", query = "", hash = "", ...options } = {}) {
+  /** A tab of a new visitor, or of `context`'s; without a `provider` the page chooses it. */
+  async function visit({
+    context,
+    provider = "provider=wasm&",
+    mode = "here",
+    query = "",
+    hash = "",
+    ...options
+  } = {}) {
     const own = context ?? (await browser.newContext({ locale: "en-US", ...options }));
     const tab = await own.newPage();
     tab.setDefaultTimeout(120_000);
     tab.faults = [];
     tab.on("pageerror", (error) => tab.faults.push(String(error)));
-    await tab.goto(new URL(`?provider=wasm&mode=${mode}${query}${hash}`, url).href);
+    await tab.goto(new URL(`?${provider}mode=${mode}${query}${hash}`, url).href);
     await tab.locator(ready).waitFor();
     return tab;
   }
