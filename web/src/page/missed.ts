@@ -31,10 +31,11 @@ export function missedSettings(
   };
 }
 
-/** Sentences, in the artist's language; none where nothing was missed. */
-export function sayMissed(missed: Missed, t: TFunction): string {
+/** Sentences in the artist's language: what was done, if anything, and what was missed. */
+export function sayMissed(missed: Missed, t: TFunction, done?: string): string {
   const { styles, sampler, size, model, image } = missed;
   return [
+    done,
     styles.length && t("missed.styles", { names: styles.join(", ") }),
     sampler && t("missed.sampler", { name: sampler }),
     size && t("missed.size", { name: `${size.width}x${size.height}` }),
@@ -42,5 +43,5 @@ export function sayMissed(missed: Missed, t: TFunction): string {
     image && t("missed.image"),
   ]
     .filter(Boolean)
-    .join(" ");
+    .join(t("missed.between"));
 }

@@ -73,7 +73,7 @@ export function useFiles(studio: Studio): OpenFiles {
         const text = await file.text();
         const { name, missed } = openRecipe(text, manifest, settings);
         change((now) => openRecipe(text, manifest, now).settings);
-        tell((t) => `${t("recipe.opened", { name })} ${sayMissed(missed, t)}`.trim());
+        tell((t) => sayMissed(missed, t, t("recipe.opened", { name })));
       } catch (thrown) {
         refuse(() => messageIn(thrown));
       }
@@ -97,7 +97,7 @@ export function useFiles(studio: Studio): OpenFiles {
         }
         const { settings, missed } = openInfotext(parseInfotext(text), manifest);
         change(() => settings);
-        tell((t) => `${t("infotext.opened", { file: file.name })} ${sayMissed(missed, t)}`.trim());
+        tell((t) => sayMissed(missed, t, t("infotext.opened", { file: file.name })));
       } catch (thrown) {
         refuse(() => messageIn(thrown));
       }

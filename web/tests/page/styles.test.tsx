@@ -243,7 +243,7 @@ test("a recipe that is dropped sets the styles, and says which it has not", asyn
   expect(value("seed")).toBe("9");
   expect(byId("note").textContent).toBe("Recipe “Dusk” is set. Not styles of this page: Ink.");
   await user.click(byId("language"));
-  expect(byId("note").textContent).toBe("已套用配方“Dusk”。 本页没有这些风格：Ink。");
+  expect(byId("note").textContent).toBe("已套用配方“Dusk”。本页没有这些风格：Ink。");
   await user.click(byId("language"));
   await drop(new File(["[]"], "list.json"));
   expect(byId("note").textContent).toContain("It is not a JSON object.");
