@@ -40,10 +40,15 @@ def find_lora(name_or_path: str) -> Path:
     """The LoRA file of that name under `models/loras/`, or at that path.
 
     Raises:
-        BrushletError: there is none; the names that exist are listed.
+        BrushletError: there is none; the names that exist, or lie in that folder, are listed.
     """
     if path := _lora_at(name_or_path):
         return path
+    folder = Path(name_or_path)
+    if folder.is_dir():
+        files = sorted(str(path) for path in folder.glob("*.safetensors"))
+        todo = f"name a file: {', '.join(files)}" if files else "it has no .safetensors file"
+        raise BrushletError("it is a folder, not a LoRA", where=name_or_path, todo=todo)
     names = sorted(path.stem for path in LORAS.glob("*.safetensors"))
     raise BrushletError(
         "there is no such LoRA",

@@ -35,6 +35,8 @@ def test_a_lora_is_found_by_name_or_path(tiny_loras: dict[str, Path]) -> None:
     assert find_lora("miyazaki").name == "miyazaki.safetensors"
     with pytest.raises(BrushletError, match=r"there is no such LoRA.*miyazaki"):
         find_lora("no-such-style")
+    with pytest.raises(BrushletError, match=r"it is a folder.*wiggle.safetensors, .*wobble"):
+        find_lora(str(tiny_loras["wiggle"].parent))
 
 
 def test_loras_and_weights_are_named_in_one_text(tiny_loras: dict[str, Path]) -> None:
