@@ -45,7 +45,7 @@ def find_lora(name_or_path: str) -> Path:
     if path := _lora_at(name_or_path):
         return path
     folder = Path(name_or_path)
-    if folder.is_dir():
+    if name_or_path and folder.is_dir():
         files = sorted(str(path) for path in folder.glob("*.safetensors"))
         todo = f"name a file: {', '.join(files)}" if files else "it has no .safetensors file"
         raise BrushletError("it is a folder, not a LoRA", where=name_or_path, todo=todo)
