@@ -9,7 +9,7 @@
 
 import assert from "node:assert/strict";
 import { launchChromium } from "../browser/chromium.mjs";
-import { pixelsOf } from "./visitor.mjs";
+import { pixelsOf, problem } from "./visitor.mjs";
 
 const url = process.argv[2];
 if (!url) throw new Error("Name the server: node tests/page/e2e.mjs http://127.0.0.1:8000/");
@@ -89,13 +89,6 @@ async function chooseOnly(tab) {
     const on = (await card.getAttribute("aria-pressed")) === "true";
     if (on !== (name === style.name)) await card.click();
   }
-}
-
-async function problem(tab, code) {
-  const notice = tab.getByTestId("error");
-  await notice.waitFor();
-  assert.equal(await notice.getAttribute("data-code"), code);
-  return notice.textContent();
 }
 
 const promises = {

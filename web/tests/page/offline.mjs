@@ -10,7 +10,7 @@
 
 import assert from "node:assert/strict";
 import { launchChromium } from "../browser/chromium.mjs";
-import { paint as paintNew, until } from "./visitor.mjs";
+import { paint as paintNew, problem, until } from "./visitor.mjs";
 
 const [promise, url, ...details] = process.argv.slice(2);
 const browser = await launchChromium();
@@ -24,14 +24,6 @@ async function visit(query) {
     if (!/interrupted|ERR_ABORTED/.test(error.message)) throw error; // by the reload that isolates
   });
   return tab;
-}
-
-/** The text of the problem that is shown, which is of this code. */
-async function problem(tab, code) {
-  const notice = tab.getByTestId("error");
-  await notice.waitFor();
-  assert.equal(await notice.getAttribute("data-code"), code);
-  return notice.textContent();
 }
 
 /** Waits until the page can paint, and paints; the picture's bytes. */

@@ -8,7 +8,7 @@
 
 import assert from "node:assert/strict";
 import { launchChromium } from "../browser/chromium.mjs";
-import { paint as paintNew, until } from "./visitor.mjs";
+import { paint as paintNew, problem, until } from "./visitor.mjs";
 
 const [promise, url] = process.argv.slice(2);
 const browser = await launchChromium();
@@ -91,10 +91,7 @@ const promises = {
 
   async "a site without a server says so where one is asked for"() {
     const tab = await visit(await browser.newContext(), "?isolate=0&mode=server");
-    const notice = tab.getByTestId("error");
-    await notice.waitFor();
-    assert.equal(await notice.getAttribute("data-code"), "no-server");
-    assert.match(await notice.textContent(), /make dist SERVER=/);
+    assert.match(await problem(tab, "no-server"), /make dist SERVER=/);
   },
 
   /** Paints, says so, waits for a line on stdin (the site is published anew) and paints again. */

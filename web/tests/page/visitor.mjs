@@ -1,5 +1,6 @@
 /** A visitor of the page in a real Chromium, for the scripts that hold the page to its promises. */
 
+import assert from "node:assert/strict";
 import { launchChromium } from "../browser/chromium.mjs";
 
 export const ready = "[data-testid=generate]:enabled";
@@ -58,6 +59,14 @@ export async function paint(tab) {
   await tab.getByTestId("generate").click();
   const fresh = `:not([data-number="${before}"]):not([data-number^="-"])`;
   await tab.locator(`[data-testid=result]${fresh}`).waitFor();
+}
+
+/** The text of the problem that is shown, which is of this code. */
+export async function problem(tab, code) {
+  const notice = tab.getByTestId("error");
+  await notice.waitFor();
+  assert.equal(await notice.getAttribute("data-code"), code);
+  return notice.textContent();
 }
 
 /** Asks the page until it says yes; `waitForFunction` takes any promise for a yes. */
