@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
 
 from trainer.config import TARGET_SUFFIXES
 
@@ -31,6 +32,13 @@ def add_adapters(unet: Any, rank: int, alpha: float, seed: int) -> dict[str, tor
         for name, parameter in unet.named_parameters()
         if parameter.requires_grad
     }
+
+
+def set_strength(unet: Any, strength: float) -> None:
+    """The adapters act `strength` times as much as their alpha / rank says."""
+    for module in unet.modules():
+        if isinstance(module, LoraLayer):
+            module.set_scale(ADAPTER, strength)
 
 
 def learning_groups(

@@ -22,6 +22,8 @@ class Batch:
     """[B]; their mean product with a quantity is the weighted mean of it over the schedule."""
     encoder_hidden_states: torch.Tensor
     """[B, T, D]."""
+    strength: float
+    """The one at which the adapters act."""
 
 
 def generator_for(*key: int) -> torch.Generator:
@@ -41,6 +43,7 @@ def batch_at(
     batch_size: int,
     timestep_weights: torch.Tensor,
     caption_dropout: float,
+    least_strength: float = 1,
 ) -> Batch:
     """The batch of `step` (from 0). Every picture comes once before any comes again.
 
@@ -73,12 +76,14 @@ def batch_at(
     embeddings = torch.where(
         dropped[:, None, None].to(cache.empty.device), cache.empty, cache.embeddings[picked]
     )
+    share = torch.rand(1, generator=generator).item()
     return Batch(
         latents=latents * cache.scaling_factor,
         noise=noise,
         timesteps=timesteps.to(cache.mean.device),
         weights=weights.to(cache.mean.device),
         encoder_hidden_states=embeddings,
+        strength=least_strength + (1 - least_strength) * share,
     )
 
 

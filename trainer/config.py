@@ -54,6 +54,10 @@ class TrainConfig(BaseModel):
     alpha: float = Field(default=8, gt=0, le=1024)
     """The update is scaled by alpha / rank; a power of two keeps fp16 style packs exact."""
 
+    least_strength: float = Field(default=1, gt=0, le=1)
+    """Each step trains at a strength between this and 1, so that the style is there where the
+    slider starts and not only at its end."""
+
     steps: int = Field(default=500, ge=1)
     """Updates of the adapters."""
     batch_size: int = Field(default=16, ge=1)

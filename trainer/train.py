@@ -12,7 +12,7 @@ from rich.console import Console
 from runtime.commands import plain
 from runtime.errors import BrushletError, Cancelled
 from runtime.writing import require_writable
-from trainer.adapters import add_adapters, learning_groups
+from trainer.adapters import add_adapters, learning_groups, set_strength
 from trainer.base import load_base
 from trainer.batches import batch_at
 from trainer.checkpoint import Checkpoint
@@ -96,7 +96,9 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
                 batch_size=config.batch_size,
                 timestep_weights=weights,
                 caption_dropout=config.caption_dropout,
+                least_strength=config.least_strength,
             )
+            set_strength(unet, batch.strength)
             noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 predicted = unet(noisy, batch.timesteps, batch.encoder_hidden_states).sample
@@ -130,8 +132,9 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
                     todo="run the same command again to go on",
                 )
 
-    # Files.
+    # Files. The thumbnail shows what the slider starts with.
     unet.eval()
+    set_strength(unet, config.preferred_strength)
     trained = Trained(config, base, dataset, parameters, size=size, loss=loss_mean)
     prompt = ", ".join(filter(None, (config.trigger_words, config.thumbnail_prompt)))
     save_lora(trained, draw_thumbnail(base, prompt, config.thumbnail_seed))
@@ -141,7 +144,7 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
 
 # Settings that change what comes out; the others may differ when a training goes on.
 RESULT_SETTINGS = {
-    *("resolution", "flip", "rank", "alpha", "steps", "batch_size", "learning_rate"),
-    *("lora_plus_ratio", "warmup_steps", "weight_decay", "max_grad_norm", "caption_dropout"),
-    *("loss_weighting", "min_snr_gamma", "precision", "seed"),
+    *("resolution", "flip", "rank", "alpha", "least_strength", "steps", "batch_size"),
+    *("learning_rate", "lora_plus_ratio", "warmup_steps", "weight_decay", "max_grad_norm"),
+    *("caption_dropout", "loss_weighting", "min_snr_gamma", "precision", "seed"),
 }

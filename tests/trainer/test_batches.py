@@ -25,9 +25,16 @@ def draw(
     seed: int = 0,
     dropout: float = 0.0,
     weights: torch.Tensor = ALIKE,
+    least_strength: float = 1,
 ) -> Batch:
     return batch_at(
-        cache, step, seed=seed, batch_size=4, timestep_weights=weights, caption_dropout=dropout
+        cache,
+        step,
+        seed=seed,
+        batch_size=4,
+        timestep_weights=weights,
+        caption_dropout=dropout,
+        least_strength=least_strength,
     )
 
 
@@ -81,3 +88,15 @@ def test_captions_are_dropped_at_the_asked_rate(cache: Cache) -> None:
     states = torch.cat([draw(cache, s, dropout=0.25).encoder_hidden_states for s in range(200)])
     dropped = (states == -1).all(dim=(1, 2)).float().mean()
     assert 0.2 < dropped < 0.3  # 800 draws: 3 sigma is 0.046
+
+
+def test_strengths_fill_the_range_and_change_nothing_else(cache: Cache) -> None:
+    batches = [draw(cache, step, least_strength=0.6) for step in range(400)]
+    strengths = torch.tensor([batch.strength for batch in batches])
+    shares = torch.histc(strengths, bins=4, min=0.6, max=1.0) / 400
+    assert shares.sum() == 1
+    assert ((shares > 0.18) & (shares < 0.32)).all()  # 3 sigma is 0.065
+    at_one = draw(cache, 7)
+    assert at_one.strength == 1
+    assert torch.equal(at_one.noise, batches[7].noise)
+    assert torch.equal(at_one.timesteps, batches[7].timesteps)
