@@ -1,6 +1,7 @@
 """Every comparison under the promises, for pytest and for `make parity`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -176,30 +177,32 @@ def steps(world: World) -> Iterator[Measured]:
     jobs: list[Job] = []
     judge: dict[str, tuple[Graph, str, str, np.ndarray]] = {}
     for variant in world.pipeline.bundle.manifest.unet:
-        for (styles, level), expected in _expected_steps(world, variant).items():
-            strengths = STYLES.get(styles, {})
-            lora = _stacked(world, strengths) if variant.slots else {}
-            what = f"{styles}, {level}"
-            for graph in variant.graphs:
-                unet = UNet(world.pipeline.bundle, variant, graph=graph)
+        wanted = _expected_steps(world, variant)
+        # Graph by graph, and in the browser thread by thread: jobs in a row share a session.
+        for graph in variant.graphs:
+            unet = UNet(world.pipeline.bundle, variant, graph=graph)
+            for (styles, level), expected in wanted.items():
+                lora = _stacked(world, STYLES[styles]) if variant.slots else {}
                 found = unet.step({**world.steps[level], **lora})
-                yield from _judged(graph, "onnxruntime", what, found, expected)
-                if graph.compute == "fp16":
-                    continue  # no fp16 kernels in WASM; WebGPU has them where a GPU does
-                for runtime, threads in WASM.items():
-                    job = {
-                        "kind": "step",
-                        "id": f"step{len(jobs)}",
-                        "variant": variant.name,
-                        "provider": "wasm",
-                        "threads": threads,
-                        "compute": graph.compute,
-                        "attention": graph.attention,
-                        "inputs": f"{level}.safetensors",
-                        "styles": [{"name": n, "strength": s} for n, s in strengths.items()],
-                    }
-                    jobs.append(job)
-                    judge[job["id"]] = (graph, runtime, what, expected)
+                yield from _judged(graph, "onnxruntime", f"{styles}, {level}", found, expected)
+            if graph.compute == "fp16":
+                continue  # no fp16 kernels in WASM; WebGPU has them where a GPU does
+            for (runtime, threads), (styles, level) in product(WASM.items(), wanted):
+                strengths = STYLES.get(styles, {})
+                job = {
+                    "kind": "step",
+                    "id": f"step{len(jobs)}",
+                    "variant": variant.name,
+                    "provider": "wasm",
+                    "threads": threads,
+                    "compute": graph.compute,
+                    "attention": graph.attention,
+                    "inputs": f"{level}.safetensors",
+                    "styles": [{"name": n, "strength": s} for n, s in strengths.items()],
+                }
+                jobs.append(job)
+                what, expected = f"{styles}, {level}", wanted[styles, level]
+                judge[job["id"]] = (graph, runtime, what, expected)
     inputs: dict[str, Tensors] = {f"{level}.safetensors": x for level, x in world.steps.items()}
     for key, (_, outputs) in run_jobs(world.bundle, jobs, inputs).items():
         graph, runtime, what, expected = judge[key]

@@ -229,6 +229,7 @@ def kinds(folder: Path) -> Iterator[Measured]:
         "timestep": np.array([TIMESTEP], np.float32),
         "encoder_hidden_states": torch.randn((2, 77, WIDTH), generator=generator).numpy(),
     }
+    unets = {entry.name: UNet(bundle, entry) for entry in bundle.manifest.unet}
     jobs: list[Job] = []
     judge: dict[str, tuple[str, str, np.ndarray]] = {}
     for kind, variant, strengths in _styles():
@@ -251,7 +252,7 @@ def kinds(folder: Path) -> Iterator[Measured]:
             )
             expected = _step(unet, feeds)
             lora, what = {}, f"{kind} merged"
-        unet = UNet(bundle, bundle.manifest.variant(variant))
+        unet = unets[variant]
         found = unet.step({**feeds, **lora})
         yield Measured("lora", "onnxruntime", what, relative_error(found, expected))
         for threads in (1, 2):
@@ -269,6 +270,7 @@ def kinds(folder: Path) -> Iterator[Measured]:
             jobs.append(job)
             runtime = f"WASM, {threads} thread{'s'[: threads - 1]}"
             judge[job["id"]] = (runtime, what, expected)
+    jobs.sort(key=lambda job: (job["variant"], job["threads"]))  # in a row they share a session
     for key, (_, outputs) in run_jobs(world.bundle, jobs, {"feeds.safetensors": feeds}).items():
         runtime, what, expected = judge[key]
         error = relative_error(outputs["out_sample"], expected)

@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Address } from "./address";
-import { sayMissed } from "./missed";
+import { missesAny, sayMissed } from "./missed";
 import { orderFor } from "./order";
 import { Announcer } from "./parts/Announcer";
 import { Controls } from "./parts/Controls";
@@ -77,7 +77,7 @@ export function App({ services, address }: { services: Services; address?: Addre
     change((now) => chooseOnly(now, styles, added));
   }, [added, settings, styles, change]);
 
-  const lacking = local.listed && missed ? JSON.stringify(missed) : "";
+  const lacking = local.listed && missed && missesAny(missed) ? JSON.stringify(missed) : "";
   useEffect(() => {
     if (!lacking) return;
     const say: Saying = (t) => sayMissed(JSON.parse(lacking), t);

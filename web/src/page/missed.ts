@@ -31,6 +31,10 @@ export function missedSettings(
   };
 }
 
+/** Whether there is anything to hear of. */
+export const missesAny = ({ styles, ...others }: Missed) =>
+  styles.length > 0 || Object.values(others).some(Boolean);
+
 /** Sentences in the artist's language: what was done, if anything, and what was missed. */
 export function sayMissed(missed: Missed, t: TFunction, done?: string): string {
   const { styles, sampler, size, model, image } = missed;

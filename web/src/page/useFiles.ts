@@ -57,7 +57,9 @@ export function useFiles(studio: Studio): OpenFiles {
       choose(style.name);
       if (style.kept === "bundle") tell((t) => t("styles.known", { title: style.title }));
       else if (style.notes.length) {
-        tell((t) => style.notes.map(({ code }) => t(`styles.notes.${code}`)).join(" "));
+        tell((t) =>
+          style.notes.map(({ code }) => t(`styles.notes.${code}`)).join(t("missed.between")),
+        );
       }
     },
     [ready, add, choose, tell],

@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { addressFor, settingsIn } from "../../src/page/address";
+import { missesAny } from "../../src/page/missed";
 import { openRecipe, recipeFor } from "../../src/page/recipes";
 import { firstSettings, type Settings, setStrength, toggleStyle } from "../../src/page/settings";
 import { fittingSize, shapesOf } from "../../src/page/sizes";
@@ -32,7 +33,9 @@ const mixed: Settings = {
 describe("an address", () => {
   test("says all that was chosen, and brings it back", () => {
     const hash = addressFor(mixed, manifest);
-    expect(settingsIn(hash, manifest)).toEqual({ settings: mixed, missed: { styles: [] } });
+    const missed = { styles: [] };
+    expect(settingsIn(hash, manifest)).toEqual({ settings: mixed, missed });
+    expect(missesAny(missed)).toBe(false);
     expect(hash).toContain("styles=miyazaki:0.8,ink:1.25:0.3");
   });
 
@@ -48,6 +51,7 @@ describe("an address", () => {
       "&styles=miyazaki:1e9,ghost:1,gothic:x&prompt=" +
       "a".repeat(99_999);
     const found = settingsIn(hash, manifest);
+    expect(found && missesAny(found.missed)).toBe(true);
     expect(found?.missed).toEqual({
       styles: ["ghost"],
       sampler: "plms",
