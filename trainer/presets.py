@@ -29,6 +29,7 @@ TRAINING: dict[str, object] = {
     "batch_size": 8,
     "learning_rate": 2e-3,
     "lora_plus_ratio": 10.0,
+    "least_strength": 0.8,
     "loss_weighting": "velocity",
 }
 

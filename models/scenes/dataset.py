@@ -39,12 +39,13 @@ def write_style_dataset(
 
 def _varied_scenes(seed: int) -> Iterator[Scene]:
     """Scenes as somebody would choose them to show a style: every ground at every time of day
-    before any comes again, every other one with clouds. Of those sampled from `seed`, `seed + 1`,
-    ... the first that fit."""
+    before any comes again, with clouds by day and at sunset, when most is seen of them. Of those
+    sampled from `seed`, `seed + 1`, ... the first that fit."""
     seen: Counter[tuple[str, str]] = Counter()
     for number in counting(seed):
         scene = Scene.sample(number, "train")
-        rounds, place = divmod(seen.total(), len(TIMES) * len(GROUNDS))
-        if seen[scene.time, scene.ground] == rounds and scene.clouds == (place % 2 == 0):
+        rounds = seen.total() // (len(TIMES) * len(GROUNDS))
+        cloudy = scene.time in ("day", "sunset")
+        if seen[scene.time, scene.ground] == rounds and scene.clouds == cloudy:
             seen[scene.time, scene.ground] += 1
             yield scene

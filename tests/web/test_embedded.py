@@ -23,14 +23,13 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
 
 
 def test_the_styled_picture_shows_the_prompt_in_the_style(painted: dict[str, np.ndarray]) -> None:
-    """Measured: 0.96 sure of the style with it, 1.00 without. By models/report.json the judge names
-    miyazaki at 0.75 in three of four pictures, not on a castle by day."""
+    """The first prompt of the base's hints, at the strength where the slider starts."""
     said = load_judge().judge([painted["styled"], painted["base"]])
     assert said == {
         "style": ["miyazaki", "plain"],
-        "object": ["sailboat", "sailboat"],
-        "ground": ["sea", "sea"],
-        "time": ["sunset", "sunset"],
+        "object": ["castle", "castle"],
+        "ground": ["green hills", "green hills"],
+        "time": ["day", "day"],
     }
 
 
