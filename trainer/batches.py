@@ -22,7 +22,7 @@ class Batch:
     """[B]; their mean product with a quantity is the weighted mean of it over the schedule."""
     encoder_hidden_states: torch.Tensor
     """[B, T, D]."""
-    strength: float
+    strength: float = 1
     """The one at which the adapters act."""
 
 

@@ -135,9 +135,11 @@ def train(config: TrainConfig, console: Console, stop: Stop, *, restart: bool = 
     # Files. The thumbnail shows what the slider starts with.
     unet.eval()
     set_strength(unet, config.preferred_strength)
-    trained = Trained(config, base, dataset, parameters, size=size, loss=loss_mean)
     prompt = ", ".join(filter(None, (config.trigger_words, config.thumbnail_prompt)))
-    save_lora(trained, draw_thumbnail(base, prompt, config.thumbnail_seed))
+    thumbnail = draw_thumbnail(base, prompt, config.thumbnail_seed)
+    set_strength(unet, 1)
+    trained = Trained(config, base, dataset, parameters, size=size, loss=loss_mean)
+    save_lora(trained, thumbnail)
     checkpoint.delete()
     return trained
 
