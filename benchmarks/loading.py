@@ -57,7 +57,8 @@ def main() -> None:
     graph = next(g for g in variant.graphs if g.compute == "fp16" and g.attention == "fused")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part, file in {"prepare": graph.prepare, "step": graph.file}.items():
+        parts = {"prepare": graph.prepare, "step": graph.file, "shortcut": graph.shortcut}
+        for part, file in parts.items():
             onnx.save(stand_in(given.bundle / file.url), folder / f"{part}.onnx")
         shards = [bundle.manifest.shards[key].model_dump(mode="json") for key in graph.shards]
         (folder / "shards.json").write_text(json.dumps(shards))

@@ -145,7 +145,6 @@ def _model(pipeline: Any) -> Model:
         sample_size=unet.sample_size,
         latent_channels=vae.latent_channels,
         in_channels=unet.in_channels,
-        latent_multiple=1,
         vae_scale=pipeline.vae_scale_factor,
         vae_scaling_factor=vae.scaling_factor,
         prediction_type=pipeline.scheduler.config.prediction_type,

@@ -84,7 +84,6 @@ def measure(
     """Runs every graph at every noise level against the reference. `advance`: called per graph."""
     measured: list[Parity] = []
     for graph in written:
-        assert graph.shortcut is not None
         urls = graph.prepare.url, graph.file.url, graph.shortcut.url
         run = Runner(*(stage.folder / url for url in urls))
         for level in feeds:

@@ -62,7 +62,7 @@ class UNetGraph(Graph):
     """
 
     prepare: FileRef
-    shortcut: FileRef | None = Field(default=None, description="bundles of older exporters lack it")
+    shortcut: FileRef
 
 
 class Golden(Strict):
@@ -145,7 +145,6 @@ class Model(Strict):
     in_channels: int = Field(
         description="UNet input channels; more than latent_channels: inpainting"
     )
-    latent_multiple: int = Field(description="of which latent heights and widths are multiples")
     vae_scale: int = Field(description="picture pixels per latent pixel, one way")
     vae_scaling_factor: float = Field(description="latents = scaling_factor * what the VAE gives")
     prediction_type: Literal["epsilon", "v_prediction", "sample"]
@@ -209,8 +208,14 @@ class SamplerTable(Strict):
     start_scale: float
     steps: list[SamplerStep]
     restarts: list[Restart] = Field(
-        default=[], description="one for each step that a run over a picture can begin with"
+        description="one for each step: a run over a picture may begin with any"
     )
+
+    @model_validator(mode="after")
+    def _begins_anywhere(self) -> "SamplerTable":
+        if len(self.restarts) != len(self.steps):
+            raise ValueError(f"{len(self.restarts)} restarts for {len(self.steps)} steps")
+        return self
 
 
 class SamplerTables(Strict):
@@ -383,8 +388,8 @@ class Manifest(Strict):
     tokenizer: Tokenizer
     samplers: list[Sampler]
     slots: FileRef = Field(description="JSON of SlotTable, the UNet's")
-    lora: FileRef | None = Field(
-        default=None, description="JSON of LoraGrammar: how LoRA files are read that people bring"
+    lora: FileRef = Field(
+        description="JSON of LoraGrammar: how LoRA files are read that people bring"
     )
     styles: list[Style] = []
     parity: list[Measurement] = Field(default=[], description="what the base's export measured")

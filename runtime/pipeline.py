@@ -209,8 +209,7 @@ class Pipeline:
         model = self.bundle.manifest.model
         side = model.sample_size * model.vae_scale
         width, height = size or (side, side)
-        multiple = model.vae_scale * model.latent_multiple
-        if width <= 0 or height <= 0 or width % multiple or height % multiple:
-            todo = f"make both sides multiples of {multiple}"
+        if width <= 0 or height <= 0 or width % model.vae_scale or height % model.vae_scale:
+            todo = f"make both sides multiples of {model.vae_scale}"
             raise BrushletError(f"a picture cannot have {width}x{height} pixels", todo=todo)
         return (1, model.latent_channels, height // model.vae_scale, width // model.vae_scale)

@@ -98,9 +98,6 @@ def _start(
     """The first call's number, the latents before it, and the steps from there."""
     if over is None:
         return 0, np.float32(table.start_scale) * noise(), table.steps
-    if over.first >= len(table.restarts):
-        what = "this bundle's sampler tables do not say how to begin over a picture"
-        raise BrushletError(what, todo="export the base again, with --fresh")
     restart = table.restarts[over.first]
     latents = restart.image * over.latents.astype(float) + restart.noise * noise().astype(float)
     steps = table.steps[over.first :]

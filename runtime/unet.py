@@ -92,8 +92,7 @@ class UNet:
             cache: of the run, where not every call is to be whole.
 
         Raises:
-            BrushletError: other channels than the UNet's; on an older bundle a size that it cannot
-                halve, or a cache.
+            BrushletError: other channels than the UNet's.
         """
         feeds: dict[str, Array] = {"sample": sample, "timestep": np.array([timestep], np.float32)}
         try:
@@ -124,18 +123,13 @@ class UNet:
                 ["out_sample"], {name: known[name] for name in wanted}
             )
             return out
-        self._open_shortcut()  # before the first whole call: an older bundle has none
         out, features = self._step.run_with_ort_values(["out_sample", DEEP], feeds)
         cache.keep(prepared, features)
         return out
 
     def _open_shortcut(self) -> InferenceSession:
         if self._shortcut is None:
-            if self.graph.shortcut is None:
-                what = "this bundle has no graphs for a cache of deep features"
-                raise BrushletError(what, todo="export the base again, with --fresh")
-            file = self.graph.shortcut
-            self._shortcut = self._bundle.session(self.graph, [self._provider], file)
+            self._shortcut = self._bundle.session(self.graph, [self._provider], self.graph.shortcut)
         return self._shortcut
 
     def step(self, feeds: Mapping[str, Float32]) -> Float32:

@@ -110,13 +110,3 @@ def test_what_cannot_be_done_is_told(
 ) -> None:
     with pytest.raises(BrushletError, match=words):
         pipeline.generate(PROMPT, **({"steps": 8, "image": image} | change))
-
-
-def test_an_older_bundle_says_that_it_cannot(pipeline: Pipeline, image: Image.Image) -> None:
-    class Older(Bundle):
-        def sampler(self, name: str, steps: int) -> Any:
-            return super().sampler(name, steps).model_copy(update={"restarts": []})
-
-    older = Pipeline(Older(pipeline.bundle.folder, pipeline.bundle.manifest))
-    with pytest.raises(BrushletError, match=r"do not say how to begin over a picture.*--fresh"):
-        older.generate(PROMPT, image=image, steps=2)

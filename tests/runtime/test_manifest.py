@@ -5,7 +5,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from runtime.manifest import FileRef, SlotTable, file_refs, json_schema
+from runtime.manifest import FileRef, SamplerTable, SlotTable, file_refs, json_schema
 
 GOOD = {"bytes": 1, "sha256": "0" * 64}
 
@@ -27,6 +27,15 @@ def test_files_elsewhere_are_refused(url: str) -> None:
 def test_unknown_fields_are_refused() -> None:
     with pytest.raises(ValidationError, match="Extra inputs"):
         SlotTable.model_validate({"slot_set": "attn", "slots": [], "more": 1})
+
+
+def test_a_run_over_a_picture_may_begin_with_any_step() -> None:
+    step = {"timestep": 1, "input": [["x", 0, 1]], "next": [["x", 0, 1]], "noise": False}
+    restart = {"image": 1, "noise": 1}
+    whole = {"start_scale": 1, "steps": [step, step], "restarts": [restart, restart]}
+    assert len(SamplerTable.model_validate(whole).restarts) == 2
+    with pytest.raises(ValidationError, match="1 restarts for 2 steps"):
+        SamplerTable.model_validate(whole | {"restarts": [restart]})
 
 
 def test_files_are_found_however_deep() -> None:

@@ -192,15 +192,6 @@ def test_what_the_bundle_cannot_do_is_told(
         pipeline.generate(PROMPT, **({"steps": 1} | change))
 
 
-def test_a_bundle_from_before_free_sizes_says_which_it_takes(tiny_bundle: Path) -> None:
-    manifest = Bundle.open(tiny_bundle).manifest
-    model = manifest.model.model_copy(update={"latent_multiple": 2})
-    older = Bundle(tiny_bundle, manifest.model_copy(update={"model": model}))
-    with pytest.raises(BrushletError, match=r"72x64 pixels.*multiples of 16"):
-        Pipeline(older).generate(PROMPT, steps=1, size=(72, 64))
-    assert Pipeline(older).generate(PROMPT, steps=1, size=(80, 64)).pixels.shape[:2] == (64, 80)
-
-
 def test_the_same_seed_is_the_same_picture(pipeline: Pipeline) -> None:
     pictures = [pipeline.generate(PROMPT, steps=2, seed=seed).pixels for seed in (5, 5, 6)]
     assert np.array_equal(pictures[0], pictures[1])

@@ -13,6 +13,7 @@ export function graph(
   return {
     file: file(`unet-${compute}-${attention}.onnx`),
     prepare: file(`unet-${compute}-${attention}-prepare.onnx`),
+    shortcut: file(`unet-${compute}-${attention}-shortcut.onnx`),
     compute,
     attention,
     providers: compute === "fp16" ? providers.filter((name) => name !== "wasm") : providers,
@@ -69,7 +70,7 @@ export const mergedStyle = (name: string, strength = 0.8): Style => ({
 export function fakeManifest(
   styles: Style[] = [style("miyazaki"), style("gothic"), style("cyberpunk")],
 ): Manifest {
-  const { prepare: _, ...partGraph } = graph("fp32", "fused", ["cpu"]);
+  const { prepare: _, shortcut: __, ...partGraph } = graph("fp32", "fused", ["cpu"]);
   const part = { graph: partGraph };
   const merged = styles.filter(({ kind }) => kind === "merged");
   const sampler = (name: string, title: string, default_steps: number, max_steps: number) => ({
@@ -88,7 +89,6 @@ export function fakeManifest(
       sample_size: 16,
       latent_channels: 4,
       in_channels: 4,
-      latent_multiple: 1,
       vae_scale: 8,
       vae_scaling_factor: 0.18,
       prediction_type: "epsilon",
@@ -123,6 +123,7 @@ export function fakeManifest(
       sampler("dpmpp-2m-karras", "DPM++ 2M Karras", 20, 50),
     ],
     slots: file("slots.json"),
+    lora: file("lora-grammar.json"),
     styles,
   };
 }

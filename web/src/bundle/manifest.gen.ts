@@ -22,7 +22,7 @@ export interface Manifest {
   /**
    * JSON of LoraGrammar: how LoRA files are read that people bring
    */
-  lora?: FileRef | null;
+  lora: FileRef;
   model: Model;
   /**
    * the base model's name
@@ -119,10 +119,6 @@ export interface Model {
    */
   in_channels: number;
   latent_channels: number;
-  /**
-   * of which latent heights and widths are multiples
-   */
-  latent_multiple: number;
   /**
    * 3 rows of latent_channels weights and a bias: RGB in 0..1 of a latent pixel
    */
@@ -364,10 +360,7 @@ export interface UNetGraph {
    * keys of Manifest.shards that the graph reads
    */
   shards: string[];
-  /**
-   * bundles of older exporters lack it
-   */
-  shortcut?: FileRef | null;
+  shortcut: FileRef;
 }
 /**
  * A text encoder, VAE encoder or VAE decoder, with Optimum's input and output names.
@@ -470,9 +463,9 @@ export interface SamplerTables {
  */
 export interface SamplerTable {
   /**
-   * one for each step that a run over a picture can begin with
+   * one for each step: a run over a picture may begin with any
    */
-  restarts?: Restart[];
+  restarts: Restart[];
   start_scale: number;
   steps: SamplerStep[];
 }

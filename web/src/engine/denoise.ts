@@ -71,7 +71,6 @@ export async function denoise(
   let alone: Prepared | undefined;
   try {
     if (count < calls) alone = count > 0 ? await prepared.promptAlone() : prepared;
-    if (cacheInterval > 1 && !prepared.keepsDeep) throw noShortcut();
     const { from, to } = guided;
     const cache = new DeepCache(cacheInterval);
     const predict: Predict = (call, ...step) => {
@@ -177,12 +176,6 @@ function breathe(): Promise<void> {
     };
     port2.postMessage(null);
   });
-}
-
-function noShortcut(): EngineProblem {
-  const message =
-    "This bundle has no graphs that reuse deep features: leave cacheInterval out, or export the base again.";
-  return new EngineProblem("request", message, "cacheInterval");
 }
 
 function notFinite(step: number, steps: number): EngineProblem {

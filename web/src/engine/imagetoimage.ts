@@ -70,10 +70,9 @@ export function beginning(
     return { first: 0, latents, steps: table.steps };
   }
   const { first } = over;
-  const restart = table.restarts?.[first];
+  const restart = table.restarts[first];
   if (!restart) {
-    const message =
-      "This bundle's sampler tables do not say how to begin over a picture. Export the base again.";
+    const message = `The sampler's table says not how to begin at step ${first}. Load it again.`;
     throw new EngineProblem("damaged", message, "start");
   }
   // In double, rounded once, like every sum of a table.

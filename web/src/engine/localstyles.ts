@@ -39,7 +39,6 @@ export class LocalStyles {
 
   /** Fetches ahead what adding a file needs, so that it works offline, too. */
   async prepare(signal?: AbortSignal): Promise<void> {
-    if (!this.parts.manifest.lora) return;
     // What fails here is tried again, and told, when a file is added.
     const work = { ...startWork({}), signal };
     await this.loraRules({ name: "" }, work).catch(() => {});
@@ -118,9 +117,8 @@ export class LocalStyles {
   ): Promise<Omit<LoraRules, "manifest">> {
     if (this.rules) return this.rules;
     const { manifest, files, slots } = this.parts;
-    if (!manifest.lora || !baseVariant(manifest).slots) {
-      const why = manifest.lora ? "whose model takes no styles" : "of an older exporter";
-      const message = `This is a bundle ${why}: LoRA files cannot be added. Export it again.`;
+    if (!baseVariant(manifest).slots) {
+      const message = "This bundle's model takes no styles: LoRA files cannot be added.";
       throw new EngineProblem("lora", message, name);
     }
     const grammar = await loadJson(files, manifest.lora, "LoraGrammar", work);

@@ -76,10 +76,6 @@ export function checkRequest(manifest: Manifest, request: DenoiseRequest): void 
     if (!Number.isSafeInteger(request[field]) || request[field] < 1) {
       throw refusal(`The latent ${field} must be a whole number from 1.`, field);
     }
-    const multiple = manifest.model.latent_multiple;
-    if (request[field] % multiple !== 0) {
-      throw refusal(`The latent ${field} must be a multiple of ${multiple}.`, field);
-    }
   }
   checkGuidanceRange(manifest, request);
   checkCacheInterval(request);

@@ -8,8 +8,7 @@ import { externalData, type Shard } from "./shards";
 export interface GraphBytes {
   prepare: Uint8Array;
   step: Uint8Array;
-  /** Bundles of older exporters lack it. */
-  shortcut?: Uint8Array;
+  shortcut: Uint8Array;
 }
 
 /** Sizes of a run, by the names that the graphs give their free dimensions. */
@@ -19,8 +18,8 @@ export interface Sessions {
   preparing(dimensions: Dimensions): Promise<InferenceSession>;
   /** With `height` and `width` among the dimensions. */
   stepping(dimensions: Dimensions): Promise<InferenceSession>;
-  /** As `stepping`, with deep features as an input; absent where the bundle has no such graph. */
-  shortcut?: (dimensions: Dimensions) => Promise<InferenceSession>;
+  /** As `stepping`, with deep features as an input. */
+  shortcut(dimensions: Dimensions): Promise<InferenceSession>;
   release(): Promise<void>;
 }
 
@@ -44,9 +43,9 @@ export async function openSessions(
   const opened: InferenceSession[] = [];
   try {
     for (const bytes of [graph.prepare, graph.step, graph.shortcut]) {
-      if (bytes) opened.push(await open(bytes));
+      opened.push(await open(bytes));
     }
-    return new FreeSessions(opened);
+    return new FreeSessions(opened as [InferenceSession, InferenceSession, InferenceSession]);
   } catch (thrown) {
     for (const session of opened) await session.release();
     throw thrown;
@@ -58,15 +57,15 @@ const names = { webgpu: "webgpu", jsep: "webgpu", webnn: "webnn", wasm: "wasm" }
 class FreeSessions implements Sessions {
   readonly preparing: () => Promise<InferenceSession>;
   readonly stepping: () => Promise<InferenceSession>;
-  readonly shortcut?: () => Promise<InferenceSession>;
+  readonly shortcut: () => Promise<InferenceSession>;
 
-  /** @param opened prepare, step and, where there is one, the shortcut */
-  constructor(private readonly opened: readonly InferenceSession[]) {
-    const [prepare, step] = opened as [InferenceSession, InferenceSession];
-    const shortcut = opened[2];
+  constructor(
+    private readonly opened: readonly [InferenceSession, InferenceSession, InferenceSession],
+  ) {
+    const [prepare, step, shortcut] = opened;
     this.preparing = async () => prepare;
     this.stepping = async () => step;
-    if (shortcut) this.shortcut = async () => shortcut;
+    this.shortcut = async () => shortcut;
   }
 
   async release(): Promise<void> {
@@ -84,15 +83,11 @@ class FixedSessions implements Sessions {
   constructor(
     private readonly graph: GraphBytes,
     private readonly open: (bytes: Uint8Array, sizes: Dimensions) => Promise<InferenceSession>,
-  ) {
-    const { shortcut } = graph;
-    if (shortcut) this.shortcut = (dimensions) => this.session("shortcut", shortcut, dimensions);
-  }
-
-  readonly shortcut?: (dimensions: Dimensions) => Promise<InferenceSession>;
+  ) {}
 
   preparing = (dimensions: Dimensions) => this.session("prepare", this.graph.prepare, dimensions);
   stepping = (dimensions: Dimensions) => this.session("step", this.graph.step, dimensions);
+  shortcut = (dimensions: Dimensions) => this.session("shortcut", this.graph.shortcut, dimensions);
 
   async release(): Promise<void> {
     const opened = [...this.opened.values()];

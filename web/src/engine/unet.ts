@@ -26,8 +26,6 @@ export interface Prepared {
    * @returns `out_sample`, shaped like `sample`
    */
   step(sample: Values, shape: readonly number[], timestep: number, deep?: DeepUse): Promise<Values>;
-  /** Whether deep features can be kept and reused: bundles of older exporters have no graph for it. */
-  keepsDeep: boolean;
   /** The same for the last of its text embeddings alone; has to be disposed of before this one. */
   promptAlone(): Promise<Prepared>;
   /** Frees what is held on the GPU. */
@@ -102,7 +100,6 @@ export class UNet {
       math,
       step: (sample, shape, timestep, deep = "unused") =>
         this.step({ sample, shape, timestep, deep }, feeds, sizes, kept),
-      keepsDeep: this.sessions.shortcut !== undefined,
       promptAlone: () => this.alone(picture, feeds, sizes),
       dispose: () => {
         for (const tensor of Object.values({ ...computed, ...kept })) letGo(tensor);
@@ -150,9 +147,7 @@ export class UNet {
     };
     const { out_sample: output, [DEEP]: features } = await feeding.run(async () => {
       const all = { ...sizes, height, width };
-      const open = deep === "reused" ? sessions.shortcut : sessions.stepping;
-      if (!open) throw new Error("the bundle has no graph that reuses deep features");
-      const session = await open(all);
+      const session = await (deep === "reused" ? sessions.shortcut(all) : sessions.stepping(all));
       const wanted = deep === "kept" ? ["out_sample", DEEP] : ["out_sample"];
       return session.run(picked(feeds, session.inputNames), wanted);
     });

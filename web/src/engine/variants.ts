@@ -150,7 +150,7 @@ export function sameWay(a: Candidate, b: Candidate): boolean {
 }
 
 function graphFiles({ graph }: Candidate): FileRef[] {
-  return [graph.prepare, graph.file, ...(graph.shortcut ? [graph.shortcut] : [])];
+  return [graph.prepare, graph.file, graph.shortcut];
 }
 
 async function graphBytes(
@@ -159,8 +159,11 @@ async function graphBytes(
   work: Work,
 ): Promise<GraphBytes> {
   const get = (file: FileRef) => files.get(file, "graphs", work);
-  const bytes = { prepare: await get(graph.prepare), step: await get(graph.file) };
-  return graph.shortcut ? { ...bytes, shortcut: await get(graph.shortcut) } : bytes;
+  return {
+    prepare: await get(graph.prepare),
+    step: await get(graph.file),
+    shortcut: await get(graph.shortcut),
+  };
 }
 
 function describe({ provider, threads, graph }: Candidate): string {

@@ -41,7 +41,7 @@ export interface PictureWish {
   cacheInterval?: number;
   /** A name in `manifest.samplers`. */
   sampler?: string;
-  /** Pixels; multiples of 8, in bundles of older exporters of more. */
+  /** Pixels; multiples of 8. */
   width?: number;
   height?: number;
   /** How many pictures: picture i has the seed plus i, and is the one that is made alone with it. */
@@ -131,11 +131,9 @@ function strengthsOf(style: Style, { strength, te }: StyleWish): Order["styles"]
 }
 
 function latentSide({ model }: Manifest, field: "width" | "height", pixels: number): number {
-  const multiple = model.vae_scale * model.latent_multiple;
-  if (Number.isSafeInteger(pixels) && pixels > 0 && pixels % multiple === 0) {
-    return pixels / model.vae_scale;
-  }
-  throw refusal(`The ${field} ${pixels} is no multiple of ${multiple}: choose one.`, field);
+  const scale = model.vae_scale;
+  if (Number.isSafeInteger(pixels) && pixels > 0 && pixels % scale === 0) return pixels / scale;
+  throw refusal(`The ${field} ${pixels} is no multiple of ${scale}: choose one.`, field);
 }
 
 /** Those styles of an order that the text encoder needs to know. */

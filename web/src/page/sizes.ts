@@ -22,10 +22,6 @@ const ratios: readonly (readonly [ShapeName, number])[] = [
 /** A side longer than this many times the trained one costs minutes and draws everything twice. */
 const most = 4;
 
-/** Pixels that both sides have to be multiples of. */
-export const sizeMultiple = ({ latent_multiple, vae_scale }: Model): number =>
-  latent_multiple * vae_scale;
-
 /** What the model was trained on. */
 export function usualSize({ sample_size, vae_scale }: Model): Size {
   return { width: sample_size * vae_scale, height: sample_size * vae_scale };
@@ -33,12 +29,12 @@ export function usualSize({ sample_size, vae_scale }: Model): Size {
 
 /**
  * Shapes of about as many pixels as the model was trained on, so that each costs about the same.
- * A coarse multiple makes some of them equal: each size comes once, under its first name.
+ * Latents of few pixels make some of them equal: each size comes once, under its first name.
  */
 export function shapesOf(model: Model): ({ name: ShapeName } & Size)[] {
   const side = usualSize(model).width;
-  const multiple = sizeMultiple(model);
-  const toMultiple = (pixels: number) => Math.max(1, Math.round(pixels / multiple)) * multiple;
+  const scale = model.vae_scale;
+  const toMultiple = (pixels: number) => Math.max(1, Math.round(pixels / scale)) * scale;
   const shapes = ratios.map(([name, ratio]) => ({
     name,
     width: name === "square" ? side : toMultiple(side * Math.sqrt(ratio)),
@@ -55,11 +51,10 @@ export const sameSize = (one: Size, other: Size): boolean =>
 /** `size` where the model can draw it, else what it was trained on. */
 export function fittingSize(model: Model, { width, height }: Size): Size {
   const usual = usualSize(model);
-  const multiple = sizeMultiple(model);
   const fits = (pixels: number) =>
     Number.isInteger(pixels) &&
     pixels > 0 &&
-    pixels % multiple === 0 &&
+    pixels % model.vae_scale === 0 &&
     pixels <= most * usual.width;
   return fits(width) && fits(height) ? { width, height } : usual;
 }

@@ -1,5 +1,6 @@
 /** Runs the engine's parts one by one: noise draws, tokens, and single steps on a chosen graph. */
 
+import type { FileRef } from "../../src/bundle/manifest.gen";
 import { arrays } from "../../src/engine/arithmetic";
 import { type Denoiser, denoise } from "../../src/engine/denoise";
 import { Files, startWork } from "../../src/engine/downloads";
@@ -53,9 +54,13 @@ async function opened(job: StepJob): Promise<UNet> {
     if (file) shards.push({ name: file.url, bytes: await files.get(file, "shards", work) });
   }
   const runtime = await loadRuntime(provider, threads, new URL(places.runtime, location.href).href);
-  const prepare = await files.get(graph.prepare, "graphs", work);
-  const step = await files.get(graph.file, "graphs", work);
-  current = { key, unet: await UNet.create(runtime, provider, { prepare, step }, shards) };
+  const get = (file: FileRef) => files.get(file, "graphs", work);
+  const [prepare, step] = [await get(graph.prepare), await get(graph.file)];
+  const shortcut = await get(graph.shortcut);
+  current = {
+    key,
+    unet: await UNet.create(runtime, provider, { prepare, step, shortcut }, shards),
+  };
   return current.unet;
 }
 
@@ -147,7 +152,6 @@ async function tokens({ id, prompts }: TokensJob): Promise<JobResult> {
 /** Not linear, so that an error in the input shows in the output; `_toy_model` in tests/parity. */
 const toyModel: Denoiser = async (embeds) => ({
   math: arrays,
-  keepsDeep: false,
   promptAlone: () => toyModel(embeds),
   step: async (sample, _, timestep) =>
     (sample as Float32Array).map((x) => Math.tanh(x * (0.5 + timestep / 2000)) + 0.1 * x),

@@ -43,7 +43,11 @@ async function create(): Promise<string> {
     shards.push({ name: ref.url, bytes: await files.shard(ref, startWork({})) });
   files.checked();
   const bytes = async (name: string) => new Uint8Array(await (await fetched(name)).arrayBuffer());
-  const graph = { prepare: await bytes("prepare.onnx"), step: await bytes("step.onnx") };
+  const graph = {
+    prepare: await bytes("prepare.onnx"),
+    step: await bytes("step.onnx"),
+    shortcut: await bytes("shortcut.onnx"),
+  };
   const ort = await loadRuntime("wasm", 1, at("/ort/"));
   await UNet.create(ort, "wasm", graph, shards);
   return "created";

@@ -76,12 +76,6 @@ test("inner layers are computed at the interval, and anew for another batch", as
   expect(asked).toEqual(Array(6).fill("2 unused"));
 });
 
-test("a bundle without the graphs for it says so", async () => {
-  const older: Denoiser = async (embeds) => ({ ...(await toyModel(embeds)), keepsDeep: false });
-  const run = denoise(inputsOf(ddim, { cacheInterval: 2 }), older);
-  await expect(run).rejects.toMatchObject({ code: "request", where: "cacheInterval" });
-});
-
 test("guidance 1 asks the model once, for the prompt alone", async () => {
   const conditions: unknown[] = [];
   const batches: unknown[] = [];
@@ -99,7 +93,7 @@ test("what was prepared for a picture is let go, however the picture ends", asyn
   const holding = (step: Prepared["step"]): Denoiser => {
     const hold = async (): Promise<Prepared> => {
       held += 1;
-      return { math: arrays, keepsDeep: true, step, promptAlone: hold, dispose: () => (held -= 1) };
+      return { math: arrays, step, promptAlone: hold, dispose: () => (held -= 1) };
     };
     return hold;
   };
@@ -154,7 +148,6 @@ test("NaN from the model is a problem of numbers, not a black picture", async ()
   const step = async (sample: Values) => new Float32Array(sample.length).fill(Number.NaN);
   const prepared: Prepared = {
     math: arrays,
-    keepsDeep: false,
     step,
     promptAlone: async () => prepared,
     dispose() {},

@@ -6,6 +6,7 @@ import { goldenLora } from "../../src/engine/golden";
 import { Memory } from "../../src/engine/remembered";
 import type { DenoiseRequest, LoadProgress, Notice } from "../../src/worker/protocol";
 import { mixedManifest } from "../manifest";
+import { grammar, tables } from "../vectors/lora.json";
 import packs from "../vectors/packs.json";
 import samplers from "../vectors/samplers.json";
 import { floatFile } from "./bytes";
@@ -28,6 +29,8 @@ class Bundle {
   constructor() {
     const table = samplers.find(({ name, steps }) => name === "ddim" && steps === 6)?.table;
     this.put("slots.json", text({ slot_set: "attn", slots }));
+    this.manifest.lora = this.put("lora-grammar.json", text(grammar));
+    this.manifest.text_encoder.slots = this.put("slots-text.json", text(tables[1]));
     this.put("ddim.json", text({ name: "ddim", tables: { "6": table } }));
     // The first byte of a shard is the fake's weight: 2 for the base, 3 for ink, 4 for oil.
     this.manifest.shards = {};
@@ -46,6 +49,8 @@ class Bundle {
         const lora = variant.slots ? slots.flatMap((slot) => [slot.input_a, slot.input_b]) : [];
         const prepare = { shard, inputs: ["encoder_hidden_states", ...lora] };
         graph.prepare = this.put(`prepare-${name}`, text(prepare satisfies FakeGraph));
+        const short = { shard, inputs: ["sample", "timestep", "deep_features"] };
+        graph.shortcut = this.put(`shortcut-${name}`, text(short satisfies FakeGraph));
       }
       const sample = { shape: [2, 4, 1, 1], data: [1, 2, 3, 4, 5, 6, 7, 8] };
       const vector = variant.golden as Golden;
@@ -125,15 +130,20 @@ describe("opening", () => {
     expect(engine.report).toMatchObject({ provider: "wasm", compute: "fp32", threads: 1 });
     expect(engine.report.error).toBeLessThan(1e-6);
     expect(engine.report.refused.map(({ provider }) => provider)).toEqual(["webgpu", "jsep"]);
-    expect(bundle.asked).toEqual([
+    const asked = [
       "manifest.json",
       "slots.json",
+      "lora-grammar.json",
       "golden-base.safetensors",
       "weights-shared.bin",
       "weights-base.bin",
       "prepare-base-fp32-fused.onnx",
       "base-fp32-fused.onnx",
-    ]);
+      "shortcut-base-fp32-fused.onnx",
+      "slots-text.json",
+    ];
+    expect(new Set(bundle.asked)).toEqual(new Set(asked));
+    expect(bundle.asked).toHaveLength(asked.length);
   });
 
   test("what an earlier visit measured needs no golden vector", async () => {
@@ -171,10 +181,11 @@ describe("opening", () => {
     expect(graphs).toEqual([
       "prepare-base-fp32-fused.onnx",
       "base-fp32-fused.onnx",
-      "base-fp32-plain.onnx", // its prepare graph has the bytes of the fused one's here
+      "shortcut-base-fp32-fused.onnx",
+      "base-fp32-plain.onnx", // its other graphs have the bytes of the fused one's here
     ]);
     expect(bundle.asked.filter((name) => name.startsWith("weights"))).toHaveLength(2);
-    expect(openSessions.size).toBe(2); // the graph in use: prepare and step
+    expect(openSessions.size).toBe(3); // the graph in use: prepare, step and shortcut
   });
 
   test("no provider that computes rightly: a problem with each reason", async () => {
@@ -203,7 +214,7 @@ describe("denoising", () => {
     expect(base.latents.shape).toEqual([1, 4, 2, 3]);
     expect(zero.latents.data).toEqual(base.latents.data);
     expect(styled.latents.data).not.toEqual(base.latents.data);
-    expect(bundle.asked.filter((name) => name.endsWith(".onnx"))).toHaveLength(2);
+    expect(bundle.asked.filter((name) => name.endsWith(".onnx"))).toHaveLength(3);
     expect(bundle.asked.filter((name) => name === "ddim.json")).toHaveLength(1);
   });
 
@@ -261,7 +272,7 @@ describe("denoising", () => {
     expect(moved.provider.refused.at(-1)?.reason).toMatch(/memory ran out .*allocation failed/);
     expect(notices).toMatchObject([{ kind: "memory", from: { threads: 2 }, to: { threads: 1 } }]);
     expect(engine.report.threads).toBe(1);
-    expect(openSessions.size).toBe(2);
+    expect(openSessions.size).toBe(3);
     expect(heldTensors).toBe(0);
   });
 
@@ -283,13 +294,14 @@ describe("merged styles", () => {
       "weights-ink.bin",
       "prepare-ink-fp32-fused.onnx",
       "ink-fp32-fused.onnx",
+      "shortcut-ink-fp32-fused.onnx",
     ]);
     const base = await engine.denoise(picture([["ink", 0]]));
     expect(base.latents.data).not.toEqual(merged.latents.data);
     expect((await engine.denoise(picture([["ink", 0.8]]))).latents.data).toEqual(
       merged.latents.data,
     );
-    expect(bundle.asked).toHaveLength(5);
+    expect(bundle.asked).toHaveLength(6); // with ddim.json
   });
 
   test("without a golden vector they run as the base does, and only so", async () => {
@@ -303,6 +315,7 @@ describe("merged styles", () => {
     expect(bundle.asked.filter((name) => name.endsWith(".onnx"))).toEqual([
       "prepare-ink-fp32-plain.onnx",
       "ink-fp32-plain.onnx",
+      "shortcut-ink-fp32-plain.onnx",
     ]);
     await expect(engine.denoise(picture([["oil", 0.8]]))).rejects.toThrow(/out of memory/);
   });
@@ -312,9 +325,9 @@ describe("merged styles", () => {
     bundle.manifest.shards.vae = vae;
     const engine = await open();
     const merged = await engine.denoise(picture([["ink", 0.8]]));
-    expect(openSessions.size).toBe(2);
+    expect(openSessions.size).toBe(3);
     const base = await engine.denoise(picture());
-    expect(openSessions.size).toBe(2);
+    expect(openSessions.size).toBe(3);
     expect(base.latents.data).not.toEqual(merged.latents.data);
     expect(engine.report.provider).toBe("wasm");
   });

@@ -1,7 +1,7 @@
 /**
  * A stand-in for onnxruntime-web whose "graphs" are JSON: it computes
  * out = sample * weight * factor + sum of all LoRA values, so that a test sees which shard, which graph
- * and which styles a result came from.
+ * and which styles a result came from. That sum is what inner layers make: the deep features.
  */
 
 /** What a graph's bytes say; also what makes it fail. */
@@ -17,7 +17,7 @@ type Feeds = Record<string, { data: Float32Array; dims: number[] }>;
 
 /** Sessions that were created and not released. */
 export const openSessions = new Set<FakeSession>();
-/** Prepared tensors that were not disposed of. */
+/** Prepared tensors and deep features that were not disposed of. */
 export let heldTensors = 0;
 /** What was fed to prepare graphs since the last reset. */
 export const preparations: Feeds[] = [];
@@ -48,25 +48,30 @@ class FakeSession {
     return this.graph.inputs;
   }
 
-  async run(feeds: Feeds) {
+  async run(feeds: Feeds, wanted: string[] = []) {
     const unknown = Object.keys(feeds).filter((name) => !this.graph.inputs.includes(name));
     if (unknown.length) throw new Error(`invalid input ${unknown}`);
     const { sample, "prepared.0": prepared, encoder_hidden_states: _, ...lora } = feeds;
+    const held = (data: Float32Array) => {
+      heldTensors++;
+      return { data, dims: [1], dispose: () => heldTensors-- };
+    };
     if (!sample) {
       const styles = Object.values(lora).flatMap(({ data }) => [...data]);
       const added = styles.reduce((sum, value) => sum + value, 0);
-      const data = Float32Array.of(added);
       preparations.push(feeds);
-      heldTensors++;
-      return { "prepared.0": { data, dims: [1], dispose: () => heldTensors-- } };
+      return { "prepared.0": held(Float32Array.of(added)) };
     }
     const { next } = trouble;
     delete trouble.next;
     if (next) throw next;
-    const added = (prepared as Feeds[string]).data[0] as number;
+    const deep = (feeds.deep_features ?? prepared)?.data as Float32Array;
     const scale = this.weight * (this.graph.factor ?? 1);
-    const output = sample.data.map((value) => value * scale + added);
-    return { out_sample: { getData: async () => output } };
+    const output = sample.data.map((value) => value * scale + (deep[0] as number));
+    return {
+      out_sample: { getData: async () => output },
+      ...(wanted.includes("deep_features") && { deep_features: held(deep) }),
+    };
   }
 
   async release(): Promise<void> {

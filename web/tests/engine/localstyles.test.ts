@@ -211,12 +211,6 @@ test("what was fetched ahead lets files be added without a network", async () =>
   expect(ended).toMatchObject({ code: "network" });
 });
 
-test("a bundle without the grammar refuses files in words", async () => {
-  const manifest = { ...bundle(), lora: null };
-  const refused = add(await visit(manifest), file("ink.safetensors"));
-  await expect(refused).rejects.toThrow(/older exporter: LoRA files cannot be added/);
-});
-
 test("adding can be cancelled", async () => {
   const { local, names } = await visit();
   const signal = AbortSignal.abort();

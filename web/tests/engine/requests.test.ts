@@ -83,13 +83,6 @@ describe("requests", () => {
     );
   });
 
-  test("a size that the UNet cannot halve is refused with the one it can", () => {
-    const model = { ...manifest.model, latent_multiple: 4 };
-    expect(() => checkRequest({ ...manifest, model }, request)).toThrow(
-      "The latent width must be a multiple of 4.",
-    );
-  });
-
   test("a picture to begin over may be latents, or their mean and deviation", () => {
     for (const channels of [4, 8]) {
       const start = { latents: embeds([1, channels, 4, 6]), strength: 0.5 };

@@ -21,7 +21,7 @@ test("a row that looks ahead is refused", () => {
 });
 
 test("a step count without a table is refused with the range", () => {
-  const table = { start_scale: 1, steps: [] };
+  const table = { start_scale: 1, steps: [], restarts: [] };
   const tables = { name: "ddim", tables: { "1": table, "50": table } };
   expect(tableFor(tables, 50)).toBe(table);
   expect(() => tableFor(tables, 51)).toThrow("ddim has no table for 51 steps; choose 1 to 50");

@@ -17,7 +17,7 @@ function recording(free: (string | number)[] = [2, 4]) {
   return { ort, created, open: () => open };
 }
 
-const graph = { prepare: Uint8Array.of(1), step: Uint8Array.of(2) };
+const graph = { prepare: Uint8Array.of(1), step: Uint8Array.of(2), shortcut: Uint8Array.of(3) };
 const sizes = { batch: 2, tokens: 77, rank: 4 };
 
 test("WebNN gets a session for each shape, and the same one for the same shape", async () => {
@@ -28,10 +28,12 @@ test("WebNN gets a session for each shape, and the same one for the same shape",
   expect(await sessions.stepping({ ...sizes, height: 8, width: 8 })).toBe(step);
   expect(await sessions.stepping({ ...sizes, height: 8, width: 16 })).not.toBe(step);
   await sessions.preparing(sizes);
+  await sessions.shortcut({ ...sizes, height: 8, width: 8 }); // another graph of the same shape
   expect(created.map(({ freeDimensionOverrides }) => freeDimensionOverrides)).toEqual([
     { ...sizes, height: 8, width: 8 },
     { ...sizes, height: 8, width: 16 },
     sizes,
+    { ...sizes, height: 8, width: 8 },
   ]);
   expect(created[0]?.executionProviders).toEqual(["webnn"]);
   await sessions.release();
@@ -44,13 +46,13 @@ test("WebNN does not take a graph whose sizes stay free, which would run on the 
   await expect(sessions.preparing(sizes)).rejects.toThrow(/size batch of sample is free/);
 });
 
-test("all others have one pair of sessions for every shape", async () => {
+test("all others have one session of each graph for every shape", async () => {
   for (const provider of ["webgpu", "jsep", "wasm"] as const) {
     const { ort, created } = recording(["batch", 4]);
     const sessions = await openSessions(ort, provider, graph, []);
     await sessions.stepping({ ...sizes, height: 8, width: 8 });
     await sessions.stepping({ ...sizes, height: 8, width: 16 });
-    expect(created).toHaveLength(2);
+    expect(created).toHaveLength(3);
     expect(created[1]?.preferredOutputLocation).toBe(provider === "wasm" ? "cpu" : "gpu-buffer");
   }
 });

@@ -4,7 +4,6 @@ import type { Denoiser } from "../../src/engine/denoise";
 /** The denoiser of make_vectors.py: each row of the batch is shifted by its own embedding. */
 export const toyModel: Denoiser = async (condition) => ({
   math: arrays,
-  keepsDeep: true, // of which it makes nothing
   promptAlone: () => {
     const [rows = 1, ...rest] = condition.shape;
     const data = condition.data.slice((condition.data.length / rows) * (rows - 1));

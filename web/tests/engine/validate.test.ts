@@ -17,7 +17,7 @@ test.each([
   ["a short term", ["x", 0], "has too few items"],
 ])("a fault in %s is told with its place", (_, term, fault) => {
   const step = { timestep: 1, input: [term], next: [], noise: false };
-  const wrong = { name: "ddim", tables: { "1": { start_scale: 1, steps: [step] } } };
+  const wrong = { name: "ddim", tables: { "1": { start_scale: 1, steps: [step], restarts: [] } } };
   expect(faultIn(wrong, "SamplerTables")).toMatch("tables.1.steps[0].input[0]");
   expect(faultIn(wrong, "SamplerTables")).toMatch(fault);
 });

@@ -159,18 +159,18 @@ describe("the slot for trigger words", () => {
 });
 
 describe("shapes", () => {
-  const model = { ...manifest.model, sample_size: 64, latent_multiple: 8 };
+  const model = { ...manifest.model, sample_size: 64 };
 
-  test("are multiples of the model, and about as large as it was trained on", () => {
+  test("are multiples of the latent pixel, and about as large as it was trained on", () => {
     for (const { width, height } of shapesOf(model)) {
-      expect([width % 64, height % 64]).toEqual([0, 0]);
-      expect(Math.abs((width * height) / 512 ** 2 - 1)).toBeLessThan(0.15);
+      expect([width % 8, height % 8]).toEqual([0, 0]);
+      expect(Math.abs((width * height) / 512 ** 2 - 1)).toBeLessThan(0.02);
     }
   });
 
-  test("come once each where multiples are coarse", () => {
-    const coarse = { ...model, sample_size: 16, latent_multiple: 4 };
-    expect(shapesOf(coarse).map(({ name }) => name)).toEqual(["square", "portrait", "landscape"]);
+  test("come once each where latents are few", () => {
+    const few = { ...model, sample_size: 4 };
+    expect(shapesOf(few).map(({ name }) => name)).toEqual(["square", "portrait", "landscape"]);
   });
 
   test("that cannot be drawn become the usual one", () => {
