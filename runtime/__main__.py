@@ -96,7 +96,7 @@ def generate(
         Path | None, typer.Option(help="what to begin over, or what an inpainting base paints into")
     ] = None,
     image_strength: Annotated[
-        float | None, typer.Option(help="how far to leave the picture, above 0 to 1; default 0.8")
+        float | None, typer.Option(help="how far to leave the picture, above 0 to 1; default 0.6")
     ] = None,
     mask: Annotated[
         Path | None, typer.Option(help="a picture that is white where to paint")

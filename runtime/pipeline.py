@@ -27,7 +27,7 @@ from runtime.vae import Pixels, VaeDecoder, VaeEncoder
 
 OnStep = Callable[[int, int, Float32], None]
 
-IMAGE_STRENGTH = 0.8  # the default of diffusers' StableDiffusionImg2ImgPipeline
+IMAGE_STRENGTH = 0.6  # as the page and its library begin with
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Pipeline:
                 A1111 says 1.
             image: what the run begins over, scaled and cut to `size`; what an inpainting base
                 paints into, scaled to it.
-            image_strength: how much of the run is run over `image`, above 0 to 1; default 0.8. The
+            image_strength: how much of the run is run over `image`, above 0 to 1; default 0.6. The
                 picture is that of diffusers' StableDiffusionImg2ImgPipeline.
             mask: white where an inpainting base paints.
             on_step: called with (model calls done, all model calls, latents `[1, C, h, w]`).

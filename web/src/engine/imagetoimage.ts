@@ -5,6 +5,9 @@ import type { NoiseGenerator } from "./noise";
 import { EngineProblem } from "./problems";
 import type { Tensor } from "./safetensors";
 
+/** How far a picture is left at first: its composition stays, its manner changes. */
+export const usualImageStrength = 0.6;
+
 /** What a run begins over. */
 export interface Over {
   /** The picture's, in the run's size. */

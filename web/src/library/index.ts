@@ -11,8 +11,8 @@ export type {
 } from "../worker/protocol";
 export type { Mode, ModeChoice } from "./mode";
 export { type OpenHooks, type OpenOptions, open } from "./open";
-export type { PictureWish, StyleWish } from "./order";
 export type { EngineReport, GenerateRequest, PaintEngine, PictureStep } from "./paintengine";
 export type { Phase } from "./painting";
 export type { Picture } from "./picture";
 export type { PictureSource } from "./pixels";
+export type { PictureWish, StyleWish } from "./spec";

@@ -14,10 +14,10 @@ import type {
 import type { Codec } from "./codec";
 import { resultOf } from "./here";
 import type { ModeChoice } from "./mode";
-import { type Order, orderFor, type PictureWish } from "./order";
 import { type Memory, type PaintHooks, type Phase, paint, paintRemotely, read } from "./painting";
 import type { Picture } from "./picture";
 import type { Server } from "./server";
+import { type PictureSpec, type PictureWish, specFor } from "./spec";
 
 /** A step of one picture of a batch. */
 export interface PictureStep extends StepReport {
@@ -128,8 +128,8 @@ export class PaintEngine {
     const ends = [this.#ended.signal, mine.signal, ...(request.signal ? [request.signal] : [])];
     const signal = AbortSignal.any(ends);
     try {
-      const order = orderFor(this.#manifest, request);
-      return await this.#inTurn(() => this.#paintAll(order, request, signal), signal);
+      const spec = specFor(this.#manifest, request);
+      return await this.#inTurn(() => this.#paintAll(spec, request, signal), signal);
     } catch (thrown) {
       throw signal.aborted ? cancelled() : asProblem(thrown);
     }
@@ -149,8 +149,8 @@ export class PaintEngine {
     const manifest = this.#manifest;
     const tools = { manifest, codec, memory: this.#memory };
     try {
-      const order = orderFor(manifest, request);
-      await read(order, tools, { onPhase: () => {}, signal });
+      const spec = specFor(manifest, request);
+      await read(spec, tools, { onPhase: () => {}, signal });
     } catch (thrown) {
       throw signal.aborted ? cancelled() : asProblem(thrown);
     }
@@ -207,7 +207,11 @@ export class PaintEngine {
     return result;
   }
 
-  async #paintAll(order: Order, request: GenerateRequest, signal: AbortSignal): Promise<Picture[]> {
+  async #paintAll(
+    spec: PictureSpec,
+    request: GenerateRequest,
+    signal: AbortSignal,
+  ): Promise<Picture[]> {
     const { count = 1, onStep, onPhase, onPicture, preview = !!(onStep || onPhase) } = request;
     if (!Number.isSafeInteger(count) || count < 1) {
       throw new EngineProblem("request", "The count must be a whole number from 1.", "count");
@@ -221,18 +225,18 @@ export class PaintEngine {
         onStep?.({ ...step, picture: index, count });
       };
       const hooks = { onPhase: tell, preview, signal };
-      const picture = await this.#paint({ ...order, seed: order.seed + index }, hooks);
+      const picture = await this.#paint({ ...spec, seed: spec.seed + index }, hooks);
       pictures.push(picture);
       onPicture?.(picture, index);
     }
     return pictures;
   }
 
-  #paint(order: Order, hooks: PaintHooks): Promise<Picture> {
+  #paint(spec: PictureSpec, hooks: PaintHooks): Promise<Picture> {
     const { worker, codec, server } = this.#opened;
     const manifest = this.#manifest;
-    if (codec) return paint(order, { manifest, worker, codec, memory: this.#memory }, hooks);
-    if (server) return paintRemotely(order, { manifest, server }, hooks);
+    if (codec) return paint(spec, { manifest, worker, codec, memory: this.#memory }, hooks);
+    if (server) return paintRemotely(spec, { manifest, server }, hooks);
     throw new EngineProblem("internal", "This engine has neither a codec nor a server.");
   }
 }

@@ -6,10 +6,10 @@ import type { WorkerClient } from "../worker/client";
 import type { LoadProgress, Notice, StepReport, WireTensor } from "../worker/protocol";
 import { type Codec, copyOf, type Embeddings } from "./codec";
 import { resultOf } from "./here";
-import { type Order, textStylesOf } from "./order";
 import { type Picture, pictureOf } from "./picture";
 import { fitted, type PictureSource } from "./pixels";
 import type { Server } from "./server";
+import { type PictureSpec, textStylesOf } from "./spec";
 
 export type Phase =
   | { name: "reading" }
@@ -17,7 +17,7 @@ export type Phase =
   | ({ name: "drawing" } & StepReport)
   | { name: "developing" };
 
-/** What an order is carried out with. */
+/** What a spec is carried out with. */
 export interface Tools {
   manifest: Manifest;
   worker: WorkerClient;
@@ -40,28 +40,28 @@ export interface PaintHooks {
 }
 
 /** @throws EngineProblem, or the signal's AbortError */
-export async function paint(order: Order, tools: Tools, hooks: PaintHooks): Promise<Picture> {
+export async function paint(spec: PictureSpec, tools: Tools, hooks: PaintHooks): Promise<Picture> {
   const { worker, codec } = tools;
   const { onPhase, preview, signal } = hooks;
   signal.throwIfAborted();
   const onProgress = (progress: LoadProgress) => onPhase({ name: "fetching", ...progress });
-  const embeddings = await read(order, tools, hooks, onProgress);
-  const start = order.image && (await startFrom(order, tools, hooks, onProgress));
+  const embeddings = await read(spec, tools, hooks, onProgress);
+  const start = spec.image && (await startFrom(spec, tools, hooks, onProgress));
   const notices: Notice[] = [];
   const outcome = await worker.denoise(
     {
       promptEmbeds: copyOf(embeddings.promptEmbeds),
       negativePromptEmbeds: copyOf(embeddings.negativePromptEmbeds),
-      styles: order.styles.map(({ name, strength }) => ({ name, strength })),
-      seed: order.seed,
-      steps: order.steps,
-      guidanceScale: order.guidance,
-      sampler: order.sampler,
-      height: order.height,
-      width: order.width,
+      styles: spec.styles.map(({ name, strength }) => ({ name, strength })),
+      seed: spec.seed,
+      steps: spec.steps,
+      guidanceScale: spec.guidance,
+      sampler: spec.sampler,
+      height: spec.height,
+      width: spec.width,
       preview,
-      ...(order.guidanceRange && { guidanceRange: order.guidanceRange }),
-      ...(order.cacheInterval && { cacheInterval: order.cacheInterval }),
+      ...(spec.guidanceRange && { guidanceRange: spec.guidanceRange }),
+      ...(spec.cacheInterval && { cacheInterval: spec.cacheInterval }),
       ...(start && { start }),
     },
     {
@@ -75,30 +75,30 @@ export async function paint(order: Order, tools: Tools, hooks: PaintHooks): Prom
   onPhase({ name: "developing" });
   // The worker cannot stop within a decode: nobody waits for it.
   const developed = await untilAborted(codec.decode(latents, signal, onProgress), signal);
-  const { seed } = order;
+  const { seed } = spec;
   const facts = { seed, latents, milliseconds, provider, notices };
-  return pictureOf(developed, sizeOf(order, tools), facts);
+  return pictureOf(developed, sizeOf(spec, tools), facts);
 }
 
 /** The whole picture on a server. */
 export async function paintRemotely(
-  order: Order,
+  spec: PictureSpec,
   { manifest, server }: { manifest: Manifest; server: Server },
   { onPhase, signal }: PaintHooks,
 ): Promise<Picture> {
   signal.throwIfAborted();
-  if (order.embeddings || order.image) {
-    const what = order.image ? "image" : "embeddings";
+  if (spec.embeddings || spec.image) {
+    const what = spec.image ? "image" : "embeddings";
     const message = `The server draws from words alone, because this device cannot: leave out ${what}.`;
     throw new EngineProblem("request", message, what);
   }
   onPhase({ name: "developing" });
   const began = performance.now();
-  const size = sizeOf(order, { manifest });
-  const { prompt, negativePrompt, clipSkip, guidanceRange, cacheInterval, ...rest } = order;
+  const size = sizeOf(spec, { manifest });
+  const { prompt, negativePrompt, clipSkip, guidanceRange, cacheInterval, ...rest } = spec;
   const { seed, steps, guidance, sampler } = rest;
-  const reads = new Set(textStylesOf(manifest, order).map(({ name }) => name));
-  const styles = order.styles.map(({ name, strength, te }) => ({
+  const reads = new Set(textStylesOf(manifest, spec).map(({ name }) => name));
+  const styles = spec.styles.map(({ name, strength, te }) => ({
     name,
     strength,
     ...(reads.has(name) && { te }),
@@ -120,14 +120,14 @@ const WORDS = 8;
 
 /** Words to embeddings, or what they were before. @throws as `Codec.encode` */
 export async function read(
-  order: Order,
+  spec: PictureSpec,
   { manifest, codec, memory }: Pick<Tools, "manifest" | "codec" | "memory">,
   { onPhase, signal }: Pick<PaintHooks, "onPhase" | "signal">,
   onProgress?: (progress: LoadProgress) => void,
 ): Promise<Embeddings> {
-  if (order.embeddings) return order.embeddings;
-  const { prompt, negativePrompt, clipSkip } = order;
-  const styles = textStylesOf(manifest, order);
+  if (spec.embeddings) return spec.embeddings;
+  const { prompt, negativePrompt, clipSkip } = spec;
+  const styles = textStylesOf(manifest, spec);
   const words = JSON.stringify([prompt, negativePrompt, clipSkip, styles]);
   const known = memory.embeddings.get(words);
   if (known) return known;
@@ -142,14 +142,14 @@ export async function read(
 }
 
 async function startFrom(
-  order: Order,
+  spec: PictureSpec,
   tools: Tools,
   { onPhase, signal }: PaintHooks,
   onProgress: (progress: LoadProgress) => void,
 ): Promise<{ latents: WireTensor; strength: number } | undefined> {
-  if (!order.image) return undefined;
-  const { source, strength } = order.image;
-  const { width, height } = sizeOf(order, tools);
+  if (!spec.image) return undefined;
+  const { source, strength } = spec.image;
+  const { width, height } = sizeOf(spec, tools);
   const { memory, codec } = tools;
   const size = `${width}x${height}`;
   if (memory.start?.source !== source || memory.start.size !== size) {
@@ -161,7 +161,7 @@ async function startFrom(
 }
 
 /** In pixels. */
-function sizeOf({ width, height }: Order, { manifest }: Pick<Tools, "manifest">) {
+function sizeOf({ width, height }: PictureSpec, { manifest }: Pick<Tools, "manifest">) {
   const { vae_scale } = manifest.model;
   return { width: width * vae_scale, height: height * vae_scale };
 }

@@ -8,7 +8,7 @@ import { toPng } from "./pixels";
 import { dumpSafetensors } from "./tensors";
 
 /** A picture drawn wholly by the server; sizes in pixels. */
-export interface RemoteOrder extends Omit<Words, "styles"> {
+export interface RemoteSpec extends Omit<Words, "styles"> {
   styles: { name: string; strength: number; te?: number }[];
   seed: number;
   steps: number;
@@ -24,7 +24,7 @@ export interface Server extends Codec {
   /** `latents` is `[1, channels, height, width]`; the answer is a PNG. */
   decode(latents: WireTensor, signal: AbortSignal): Promise<Blob>;
   /** Draws a whole picture, for devices that cannot; the answer is a PNG. */
-  generate(order: RemoteOrder, signal: AbortSignal): Promise<Blob>;
+  generate(spec: RemoteSpec, signal: AbortSignal): Promise<Blob>;
   /**
    * Waits for a server that opens its bundle; `onWait` is told its words.
    *
@@ -129,8 +129,8 @@ export function createServer(
       return tensors.get("posterior") ?? tensorIn(tensors, "latents", response);
     },
 
-    async generate(order, signal) {
-      const { negativePrompt, clipSkip, guidance, guidanceRange, cacheInterval, ...rest } = order;
+    async generate(spec, signal) {
+      const { negativePrompt, clipSkip, guidance, guidanceRange, cacheInterval, ...rest } = spec;
       const body = {
         ...rest,
         negative_prompt: negativePrompt,

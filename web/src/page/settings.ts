@@ -1,12 +1,12 @@
 /** What the artist has chosen, and the rules that keep it within what the bundle offers. */
 
 import type { Manifest, Sampler, Style } from "../bundle/manifest.gen";
+import { usualImageStrength } from "../engine/imagetoimage";
 import { changes } from "../engine/manifest";
 import type { TextStyle } from "../library/codec";
 import type { StyleChoice } from "../worker/protocol";
-
 import { fittingSize, usualSize } from "./sizes";
-import { type SourcePicture, usualImageStrength } from "./source";
+import type { SourcePicture } from "./source";
 
 export interface StyleSetting {
   on: boolean;

@@ -10,9 +10,6 @@ export interface SourcePicture {
   blob: Blob;
 }
 
-/** How far a picture is left at first: its composition stays, its manner changes. */
-export const usualImageStrength = 0.6;
-
 /** @throws Error where the browser cannot read `file` as a picture */
 export async function sourcePicture(file: File): Promise<SourcePicture> {
   const bitmap = await createImageBitmap(file);

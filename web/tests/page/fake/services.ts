@@ -2,7 +2,7 @@
 
 import type { Manifest } from "../../../src/bundle/manifest.gen";
 import type { Words } from "../../../src/library/codec";
-import type { RemoteOrder, Server } from "../../../src/library/server";
+import type { RemoteSpec, Server } from "../../../src/library/server";
 import type { Services } from "../../../src/page/services";
 import type { DenoiseHooks, LoadHooks, WorkerClient } from "../../../src/worker/client";
 import type {
@@ -58,7 +58,7 @@ export interface Fake extends Services {
   /** What the next call to the server ends with. */
   serverThrows: Error | undefined;
   /** Pictures asked of the server. */
-  remote: RemoteOrder[];
+  remote: RemoteSpec[];
   /** Other calls of the worker, and what they are answered. */
   calls: { type: CallName; request: unknown }[];
   answers: { [Name in CallName]?: CallResult<Name> };

@@ -1,6 +1,7 @@
 /** What a caller asks for, completed with what the bundle's makers advise. */
 
 import type { Manifest, Style } from "../bundle/manifest.gen";
+import { usualImageStrength } from "../engine/imagetoimage";
 import { changes, styleNamed } from "../engine/manifest";
 import { EngineProblem } from "../engine/problems";
 import { type TaggedStyle, takeTags } from "../engine/tags";
@@ -55,7 +56,7 @@ export interface PictureWish {
 }
 
 /** Everything that decides a picture. */
-export interface Order {
+export interface PictureSpec {
   prompt: string;
   negativePrompt: string;
   embeddings?: { promptEmbeds: WireTensor; negativePromptEmbeds: WireTensor };
@@ -73,13 +74,11 @@ export interface Order {
   image?: { source: PictureSource; strength: number };
 }
 
-const defaultImageStrength = 0.6;
-
 /**
  * @throws EngineProblem `request` for a size that the model has not, an unknown style, a tag that
  *   cannot be read, or when there is nothing to draw; the rest is checked where it is used
  */
-export function orderFor(manifest: Manifest, wish: PictureWish): Order {
+export function specFor(manifest: Manifest, wish: PictureWish): PictureSpec {
   const { hints, samplers, model } = manifest;
   const { prompt, embeddings, image } = wish;
   if (prompt === undefined && !embeddings) {
@@ -90,7 +89,7 @@ export function orderFor(manifest: Manifest, wish: PictureWish): Order {
   const sampler = samplers.find(({ name }) => name === wish.sampler) ?? first;
   const advised = wish.sampler === undefined ? hints.steps : undefined;
   const side = model.sample_size * model.vae_scale;
-  const imageStrength = wish.imageStrength ?? defaultImageStrength;
+  const imageStrength = wish.imageStrength ?? usualImageStrength;
   return {
     prompt: tagged.prompt,
     negativePrompt: wish.negativePrompt ?? "",
@@ -114,7 +113,7 @@ function stylesOf(
   manifest: Manifest,
   wishes: readonly StyleWish[],
   tags: readonly TaggedStyle[],
-): Order["styles"] {
+): PictureSpec["styles"] {
   const styles = wishes.map((wish) => strengthsOf(styleNamed(manifest, wish.name), wish));
   for (const { name, unet, te } of tags) {
     const same = styles.find((style) => style.name === name);
@@ -124,7 +123,7 @@ function stylesOf(
   return styles;
 }
 
-function strengthsOf(style: Style, { strength, te }: StyleWish): Order["styles"][number] {
+function strengthsOf(style: Style, { strength, te }: StyleWish): PictureSpec["styles"][number] {
   const own = style.kind === "merged" ? (style.merged_strength ?? 1) : style.strength?.default;
   const given = strength ?? own ?? 1;
   return { name: style.name, strength: given, te: te ?? given };
@@ -136,8 +135,8 @@ function latentSide({ model }: Manifest, field: "width" | "height", pixels: numb
   throw refusal(`The ${field} ${pixels} is no multiple of ${scale}: choose one.`, field);
 }
 
-/** Those styles of an order that the text encoder needs to know. */
-export function textStylesOf(manifest: Manifest, { styles }: Order): TextStyle[] {
+/** Those styles of a spec that the text encoder needs to know. */
+export function textStylesOf(manifest: Manifest, { styles }: PictureSpec): TextStyle[] {
   return styles
     .filter(({ name, te }) => te !== 0 && changes(styleNamed(manifest, name), "text_encoder"))
     .map(({ name, te }) => ({ name, te }));
