@@ -1,7 +1,8 @@
 """The work behind the endpoints: bytes in, bytes out, in a worker thread."""
 
 import io
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -16,6 +17,13 @@ from server.problems import BODY, InvalidRequest, invalid_request
 
 PictureFormat = Literal["png", "webp"]
 WEBP_QUALITY = 90
+
+
+class _Named(Protocol):
+    name: str
+
+
+_Style = TypeVar("_Style", bound=_Named)
 
 
 class PromptStyle(BaseModel):
@@ -60,6 +68,15 @@ class EncodeRequest(BaseModel):
     )
 
 
+def by_name(styles: Sequence[_Style]) -> dict[str, _Style]:
+    """The styles of a request; InvalidRequest when one is named twice."""
+    found = {style.name: style for style in styles}
+    if len(found) < len(styles):
+        what = "names a style twice"
+        raise InvalidRequest(what, where="styles", todo="add its strengths up")
+    return found
+
+
 def encode_prompts(parts: Parts, body: bytes) -> bytes:
     """JSON of `EncodeRequest` -> safetensors with the embeddings, float32 [1, T, D] each.
 
@@ -72,10 +89,7 @@ def encode_prompts(parts: Parts, body: bytes) -> bytes:
     except ValidationError as error:
         todo = 'send {"prompt": "...", "negative_prompt": "...", "styles": [], "clip_skip": 0}'
         raise invalid_request(error, todo) from None
-    strengths = {style.name: style.te for style in asked.styles}
-    if len(strengths) < len(asked.styles):
-        what = "names a style twice"
-        raise InvalidRequest(what, where="styles", todo="add its strengths up")
+    strengths = {name: style.te for name, style in by_name(asked.styles).items()}
     chosen = choose_styles(parts.bundle, strengths)
     text_encoder = parts.text_encoder_of(chosen.variant)
     prompts = [asked.prompt, asked.negative_prompt]

@@ -12,7 +12,7 @@ from runtime.text import TextEncoder
 from runtime.unet import UNet
 from runtime.vae import VaeDecoder
 from server.engine import Parts
-from server.jobs import WEBP_QUALITY, PictureFormat
+from server.jobs import WEBP_QUALITY, PictureFormat, by_name
 from server.problems import InvalidRequest, invalid_request
 
 _UNETS = 2  # that stay open: the base's and a merged style's, which is as large
@@ -180,11 +180,7 @@ def _parse(body: bytes) -> DrawRequest:
 
 
 def _strengths(styles: list[DrawStyle]) -> dict[str, Strengths]:
-    found = {
-        style.name: Strengths(style.strength, style.strength if style.te is None else style.te)
-        for style in styles
+    return {
+        name: Strengths(style.strength, style.strength if style.te is None else style.te)
+        for name, style in by_name(styles).items()
     }
-    if len(found) < len(styles):
-        what = "names a style twice"
-        raise InvalidRequest(what, where="styles", todo="add its strengths up")
-    return found

@@ -70,7 +70,7 @@ class Pen:
 
 
 def castle(pen: Pen, rng: np.random.Generator) -> None:
-    """Stone walls between towers with blue or red cone roofs; 54 wide, 58 high."""
+    """Stone walls between towers with blue or red cone roofs; 60 wide, 58 high."""
     stone: RGB = (214, 206, 200)
     roof: RGB = ((70, 92, 170), (176, 66, 66))[rng.integers(2)]
     pen.wall(stone, -9, 0, 9, 38)
@@ -87,7 +87,7 @@ def castle(pen: Pen, rng: np.random.Generator) -> None:
 
 
 def house(pen: Pen, rng: np.random.Generator) -> None:
-    """Cream walls, a wide red gable, a chimney, a door; 48 wide, 42 high."""
+    """Cream walls, a wide red gable, a chimney, a door; 50 wide, 43 high."""
     pen.wall((168, 96, 82), 9, 24, 15, 43)
     pen.wall((250, 232, 200), -20, 0, 20, 22)
     sunny, dark = (1.0, 0.6) if pen.sun_left else (0.6, 1.0)
@@ -142,7 +142,7 @@ def windmill(pen: Pen, rng: np.random.Generator) -> None:
 
 
 def lighthouse(pen: Pen, rng: np.random.Generator) -> None:
-    """A slim tower in red and white bands under a lantern; 22 wide, 66 high."""
+    """A slim tower in red and white bands under a lantern; 20 wide, 67 high."""
     sunny, dark = (1.0, 0.45) if pen.sun_left else (0.45, 1.0)
     bands = 5
     for band in range(bands):
