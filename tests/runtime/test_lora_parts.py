@@ -74,6 +74,11 @@ def test_a_tucker_core_is_folded_in_as_three_convolutions_would_compute() -> Non
     assert actual.numpy() == pytest.approx(expected.numpy(), abs=1e-4)
 
 
+def test_a_vector_of_peft_is_the_whole_factor() -> None:
+    weight, vector = some(6, 5), some(6, 1)
+    assert module(ia3_l=vector).apply(weight, 1) == pytest.approx(weight * vector, abs=1e-5)
+
+
 def test_a_bias_of_zeros_is_no_bias() -> None:
     assert isinstance(module(diff=some(6, 5), diff_b=np.zeros(6, np.float32)), FullModule)
 

@@ -10,9 +10,8 @@ from time import monotonic, sleep
 
 import pytest
 
-from runtime.errors import BrushletError
 from server.__main__ import serve
-from server.settings import Settings, make_settings
+from server.settings import Settings
 from tests.server.conftest import problem, until_opened
 from tests.serving import COMMAND, serving
 
@@ -124,12 +123,3 @@ def test_a_taken_port_is_named(tiny_bundle: Path, taken_port: int) -> None:
 @pytest.mark.parametrize("options", [("--max-sde", "9"), ("--port", "http")])
 def test_unknown_and_wrong_options_are_refused(options: tuple[str, str]) -> None:
     assert options[0] in _fails(*options)
-
-
-def test_unknown_and_wrong_settings_are_refused() -> None:
-    with pytest.raises(BrushletError) as caught:
-        make_settings(
-            max_sde=9, port=99999, allow_origins=("example.org",), allow_hosts=("example.org:80",)
-        )
-    for key in ("max_sde: Extra inputs", "port: ", "allow_origins.0: ", "allow_hosts.0: "):
-        assert key in str(caught.value)
