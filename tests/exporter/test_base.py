@@ -32,7 +32,7 @@ def test_sizes_are_those_of_the_pipeline(manifest: Manifest, tiny_base: Path) ->
     assert model.cross_attention_dim == unet["cross_attention_dim"]
     assert model.num_train_timesteps == scheduler["num_train_timesteps"]
     assert model.prediction_type == "epsilon"
-    assert model.guidance_frequencies is None
+    assert model.guidance_frequencies == []
 
 
 def test_every_sampler_has_every_step_count(manifest: Manifest, tiny_bundle: Path) -> None:
