@@ -17,7 +17,7 @@ GUIDE = ROOT / "docs" / "engine.md"
 
 DECLARED = {
     "library/open": ["OpenHooks", "OpenOptions"],
-    "library/order": ["PictureWish"],
+    "library/spec": ["PictureWish"],
     "library/paintengine": ["GenerateRequest"],
     "library/picture": ["Picture", "PictureFacts"],
     "worker/protocol": [],

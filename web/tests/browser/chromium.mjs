@@ -49,12 +49,22 @@ const softwareWebGpu = [
 export function launchChromium({ webgpu = false, args = [] } = {}) {
   return chromium.launch({
     executablePath: findChromium(),
-    // As root Chromium's sandbox does not start.
-    args: [
-      ...quiet,
-      ...(process.getuid?.() === 0 ? ["--no-sandbox"] : []),
-      ...(webgpu ? softwareWebGpu : []),
-      ...args,
-    ],
+    args: [...switches(), ...(webgpu ? softwareWebGpu : []), ...args],
   });
+}
+
+/**
+ * A visitor who comes again: what the browser keeps on disk, compiled code too, is in `profile`. The
+ * contexts of `launchChromium` are private windows, which keep less.
+ *
+ * @param {string} profile a folder
+ */
+export function launchProfile(profile, options = {}) {
+  const own = { executablePath: findChromium(), args: switches() };
+  return chromium.launchPersistentContext(profile, { ...own, ...options });
+}
+
+function switches() {
+  // As root Chromium's sandbox does not start.
+  return [...quiet, ...(process.getuid?.() === 0 ? ["--no-sandbox"] : [])];
 }

@@ -9,8 +9,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { chromium } from "playwright-core";
-import { findChromium } from "./chromium.mjs";
+import { launchProfile } from "./chromium.mjs";
 import { faultyServer } from "./faulty.mjs";
 import { buildPage } from "./serve.mjs";
 
@@ -25,10 +24,7 @@ const folders = { bundle: resolve(options.bundle), standins: resolve(options["st
 const server = await faultyServer(await buildPage("peak.html"), folders);
 const profile = await mkdtemp(join(tmpdir(), "brushlet-peak-"));
 // A profile on disk: without one the browser keeps its storage in memory.
-const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: findChromium(),
-  args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
-});
+const browser = await launchProfile(profile);
 
 /** Resident bytes of our renderers (the largest) and of all our processes. */
 function resident() {
