@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import BrushletError
+from runtime.files import write_whole
 
 OPENING, CLOSING = "<!-- report: written by `make model-report` -->", "<!-- /report -->"
 
@@ -76,4 +77,4 @@ def write_card(text: str, path: Path) -> None:
     _, closing, after = rest.partition(CLOSING)
     if not (opening and closing):
         raise BrushletError("has lost the marks of the report", where=str(path), todo=OPENING)
-    path.write_text(f"{before}{opening}\n{text}\n{closing}{after}")
+    write_whole(path, f"{before}{opening}\n{text}\n{closing}{after}".encode())

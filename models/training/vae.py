@@ -60,7 +60,7 @@ def build() -> AutoencoderKL:
 
 def to_tensor(pictures: NDArray[np.uint8]) -> torch.Tensor:
     """uint8 [batch, height, width, 3] to float [batch, 3, height, width] in -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
+    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def sample_batch(

@@ -14,7 +14,6 @@ from models.training import latents, pictures
 from models.training.vae import to_tensor
 
 
-@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")  # a memory map, read
 def test_pictures_are_encoded_in_their_order(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

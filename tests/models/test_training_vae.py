@@ -76,7 +76,6 @@ def small() -> AutoencoderKL:
     )
 
 
-@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")  # a memory map, read
 def test_a_run_is_gone_on_with_and_its_decoder_trained_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
