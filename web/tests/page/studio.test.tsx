@@ -114,10 +114,8 @@ describe("the gallery", () => {
     const first = await openReady();
     await paint(first, "a quiet lake", 7);
     await paint(first, "a windmill", 8);
-    await waitFor(async () => {
-      await openGallery(first);
-      expect(all("gallery-picture")).toHaveLength(2);
-    });
+    await openGallery(first);
+    await waitFor(() => expect(all("gallery-picture")).toHaveLength(2));
     first.unmount();
 
     const second = await openReady();
