@@ -1,4 +1,4 @@
-"""How soon the page answers: a second visit's first step, a slider's and a style's next one."""
+"""How soon the page answers: a later visit's first step, a slider's and a style's next one."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def page_feel(base: Path, lora: Path, folder: Path) -> Iterator[Ratio]:
         )
     figures = json.loads(done.stdout)
     promised = {
-        "revisit": ("second visit to first step", REVISIT),
+        "revisit": ("opened again to first step", REVISIT),
         "slider": ("slider move to next step begun", NEXT_STEP),
         "style": ("style switch to next step begun", NEXT_STEP),
     }

@@ -63,7 +63,6 @@ def run(
 
     Raises:
         BadFile: a step names a term that does not exist at that point.
-        BrushletError: the table does not say how a run begins there.
     """
     first, latents, steps = _start(table, noise, over)
     last_use: dict[tuple[str, int], int] = {

@@ -24,6 +24,7 @@ from models.report import (
     targets_of,
 )
 from models.scenes import STYLES, Scene, draw
+from models.training.places import BASE
 from runtime.files import sha256_file
 
 
@@ -73,8 +74,6 @@ def test_each_prompt_has_its_own_seed_however_they_are_batched(
 def test_the_worse_the_autoencoder_the_lower_its_figure(tiny_base: Path) -> None:
     vae = load_pipeline(tiny_base).vae
     assert 0 < reconstruction_psnr(vae, None, 2) < 20  # random weights
-    from models.training.places import BASE
-
     assert reconstruction_psnr(load_pipeline(BASE).vae, None, 2) > 28
 
 

@@ -1,5 +1,7 @@
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -7,12 +9,19 @@ from diffusers import UNet2DConditionModel
 from runtime.bundle import Bundle
 from runtime.manifest import Slot, SlotTable, WeightPlace
 from runtime.pipeline import Pipeline
+from runtime.tensors import Float32
 from tests.disks import disk as disk
 from tests.disks import read_only_disk as read_only_disk
 from tests.disks import small_disk as small_disk
 from tests.parity.reference import Reference
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2")
+
+
+def normals(seed: int) -> Callable[..., Float32]:
+    """Draws arrays of the shape it is called with, one after another."""
+    rng = np.random.default_rng(seed)
+    return lambda *shape: rng.standard_normal(shape, np.float32)
 
 
 def slot(path: str, module: torch.nn.Module) -> Slot:

@@ -16,14 +16,10 @@ from runtime.adapters import (
     LoraModule,
     low_rank_of,
 )
+from tests.runtime.conftest import normals
 
-RNG = np.random.default_rng(5)
+some = normals(5)
 STRENGTHS = (-0.5, 0.0, 0.7, 1.0)
-
-
-def some(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape, np.float32)
-
 
 WEIGHT = some(6, 4, 3, 3)
 LORA = LoraModule(down=some(2, 4, 3, 3), up=some(6, 2, 1, 1), alpha=1)

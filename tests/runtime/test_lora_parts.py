@@ -8,12 +8,9 @@ from runtime._lora_parts import KINDS, modules_of
 from runtime.adapters import Adapter, BiasedModule, DoraModule, FullModule, Ia3Module, LoraModule
 from runtime.errors import BadFile
 from runtime.products import LohaModule, LokrModule
+from tests.runtime.conftest import normals
 
-RNG = np.random.default_rng(7)
-
-
-def some(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape, np.float32)
+some = normals(7)
 
 
 def number(value: float) -> np.ndarray:

@@ -5,12 +5,9 @@ import pytest
 import torch
 
 from runtime.products import Factors, LohaModule, LokrModule
+from tests.runtime.conftest import normals
 
-RNG = np.random.default_rng(3)
-
-
-def some(*shape: int) -> np.ndarray:
-    return RNG.standard_normal(shape, np.float32)
+some = normals(3)
 
 
 def loha(outs: int, ins: int, rank: int, alpha: float | None = 3, scalar: float = 1) -> LohaModule:

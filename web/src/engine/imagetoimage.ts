@@ -75,7 +75,7 @@ export function beginning(
   const { first } = over;
   const restart = table.restarts[first];
   if (!restart) {
-    const message = `The sampler's table says not how to begin at step ${first}. Load it again.`;
+    const message = `The sampler's table says not how to begin at step ${first}. Export the base again.`;
     throw new EngineProblem("damaged", message, "start");
   }
   // In double, rounded once, like every sum of a table.

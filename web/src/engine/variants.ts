@@ -1,6 +1,13 @@
 /** Opens a UNet variant on the first execution provider that passes its golden vector. */
 
-import type { FileRef, Golden, Manifest, Slot, UNetVariant } from "../bundle/manifest.gen";
+import type {
+  FileRef,
+  Golden,
+  Manifest,
+  Slot,
+  UNetGraph,
+  UNetVariant,
+} from "../bundle/manifest.gen";
 import type { ProviderReport } from "../worker/protocol";
 import type { Files, Work } from "./downloads";
 import { type GoldenStep, goldenLora, measureError, readGolden, toleranceOf } from "./golden";
@@ -74,7 +81,7 @@ export async function openVariant(
     if (golden && !before) reading ??= readCheck(parts, golden, variant, work);
     const check = before ? undefined : await reading;
     let shards = await mountShards(parts, candidate.graph, work);
-    const graph = await graphBytes(parts, candidate, work);
+    const graph = await graphBytes(parts, candidate.graph, work);
     stopIfAborted(signal);
     tally.report("checking", describe(candidate));
     let tried = await tryCandidate(parts, candidate, graph, shards, check);
@@ -153,9 +160,10 @@ function graphFiles({ graph }: Candidate): FileRef[] {
   return [graph.prepare, graph.file, graph.shortcut];
 }
 
-async function graphBytes(
-  { files }: BundleParts,
-  { graph }: Candidate,
+/** @throws EngineProblem as `Files.get` */
+export async function graphBytes(
+  { files }: Pick<BundleParts, "files">,
+  graph: UNetGraph,
   work: Work,
 ): Promise<GraphBytes> {
   const get = (file: FileRef) => files.get(file, "graphs", work);

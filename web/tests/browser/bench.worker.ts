@@ -1,6 +1,5 @@
 /** Runs the engine's parts one by one: noise draws, tokens, and single steps on a chosen graph. */
 
-import type { FileRef } from "../../src/bundle/manifest.gen";
 import { arrays } from "../../src/engine/arithmetic";
 import { type Denoiser, denoise } from "../../src/engine/denoise";
 import { Files, startWork } from "../../src/engine/downloads";
@@ -13,6 +12,7 @@ import type { Tensor } from "../../src/engine/safetensors";
 import { tableFor } from "../../src/engine/samplers";
 import { PromptTokenizer } from "../../src/engine/tokens";
 import { UNet } from "../../src/engine/unet";
+import { graphBytes } from "../../src/engine/variants";
 import {
   type JobResult,
   type NoiseJob,
@@ -54,13 +54,8 @@ async function opened(job: StepJob): Promise<UNet> {
     if (file) shards.push({ name: file.url, bytes: await files.get(file, "shards", work) });
   }
   const runtime = await loadRuntime(provider, threads, new URL(places.runtime, location.href).href);
-  const get = (file: FileRef) => files.get(file, "graphs", work);
-  const [prepare, step] = [await get(graph.prepare), await get(graph.file)];
-  const shortcut = await get(graph.shortcut);
-  current = {
-    key,
-    unet: await UNet.create(runtime, provider, { prepare, step, shortcut }, shards),
-  };
+  const bytes = await graphBytes({ files }, graph, work);
+  current = { key, unet: await UNet.create(runtime, provider, bytes, shards) };
   return current.unet;
 }
 

@@ -54,14 +54,12 @@ export function launchChromium({ webgpu = false, args = [] } = {}) {
 }
 
 /**
- * A visitor who comes again: what the browser keeps on disk, compiled code too, is in `profile`. The
- * contexts of `launchChromium` are private windows, which keep less.
- *
- * @param {string} profile a folder
+ * A visitor who comes again: what the browser keeps, compiled code too, lies on disk until the context
+ * is closed. The contexts of `launchChromium` are private windows, which keep less, and in memory.
  */
-export function launchProfile(profile, options = {}) {
+export function launchProfile(options = {}) {
   const own = { executablePath: findChromium(), args: switches() };
-  return chromium.launchPersistentContext(profile, { ...own, ...options });
+  return chromium.launchPersistentContext("", { ...own, ...options });
 }
 
 function switches() {

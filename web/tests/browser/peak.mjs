@@ -5,9 +5,7 @@
  */
 
 import { readdirSync, readFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { launchProfile } from "./chromium.mjs";
 import { faultyServer } from "./faulty.mjs";
@@ -22,9 +20,7 @@ const { values: options } = parseArgs({
 });
 const folders = { bundle: resolve(options.bundle), standins: resolve(options["stand-ins"]) };
 const server = await faultyServer(await buildPage("peak.html"), folders);
-const profile = await mkdtemp(join(tmpdir(), "brushlet-peak-"));
-// A profile on disk: without one the browser keeps its storage in memory.
-const browser = await launchProfile(profile);
+const browser = await launchProfile();
 
 /** Resident bytes of our renderers (the largest) and of all our processes. */
 function resident() {
@@ -93,5 +89,4 @@ try {
 } finally {
   await browser.close();
   server.close();
-  await rm(profile, { recursive: true, force: true });
 }

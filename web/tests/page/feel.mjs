@@ -8,9 +8,6 @@
  * begin of the next picture's first step, in live mode, while none is painted; `sliderBusy`: while one is.
  */
 
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { launchProfile } from "../browser/chromium.mjs";
 import { paint, ready } from "./visitor.mjs";
 
@@ -96,8 +93,8 @@ async function comeAgain() {
   return { tab, opened, begun, bytes };
 }
 
-const profile = await mkdtemp(join(tmpdir(), "brushlet-feel-"));
-const context = await launchProfile(profile, { locale: "en-US" });
+const context = await launchProfile({ locale: "en-US" });
+context.setDefaultTimeout(120_000);
 const first = await context.newPage();
 await first.goto(address);
 await first.locator(ready).waitFor();
@@ -133,4 +130,3 @@ const figures = {
 };
 console.log(JSON.stringify(figures));
 await context.close();
-await rm(profile, { recursive: true, force: true });
